@@ -1,0 +1,1 @@
+"""The command line: train, evaluate and record an agent whose memory expires."""

@@ -1,0 +1,225 @@
+"""What can be set, as frozen dataclasses: tyro makes the command line of them, each docstring a help text.
+
+A field is named as the constructor argument that it becomes, and its default is that argument's.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from experiments.arguments import Value, parse_pairs
+
+Memory = Literal["expiring", "transformer-xl", "none"]
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """The environment, and how many of it step side by side."""
+
+    env_id: Annotated[str, arg(name="env", metavar="ID")] = "MiniGrid-MemoryS9-v0"
+    """Gymnasium id of the environment; `expire-span tasks` lists those that demand a memory, with the arguments to
+    give them."""
+    env_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
+    """Arguments of the environment, such as agent_view_size=3 max_length=100. Values are Python or JSON literals;
+    other words are strings. Those of a preset stay, unless the same name is given here."""
+    n_envs: int = 16
+    """Environments that step side by side."""
+    vec_env: Literal["serial", "subprocess"] = "serial"
+    """serial steps them one after the other, subprocess each in a process of its own (worth it only where an
+    environment is slow)."""
+
+    @property
+    def env_kwargs(self) -> dict[str, Value]:
+        """`env_args` as keyword arguments."""
+        return parse_pairs(self.env_args, "--env-args")
+
+
+@dataclass(frozen=True)
+class CoreConfig:
+    """The memory core: a transformer whose memories expire."""
+
+    memory: Memory = "expiring"
+    """expiring learns for every state how long to keep it; transformer-xl keeps every state equally long (the same
+    core with its spans fixed, so the newest --slots states are seen); none sees only the current step."""
+    dim: int = 128
+    """Size of a hidden state; even, and a multiple of --heads."""
+    depth: int = 2
+    """Layers."""
+    heads: int = 4
+    """Attention heads a layer."""
+    slots: int = 64
+    """Past states that a layer can keep for an environment. Should exceed --ramp-length."""
+    max_span: float = 256
+    """Longest span that a state can be given, in steps."""
+    ramp_length: float = 16
+    """Steps over which a state fades once its span has ended."""
+    seq_len: int = 64
+    """Ages below this have a relative position in attention; older states have none."""
+    initial_span: float = 0.1
+    """Share of --max-span that every span starts at, between 0 and 1."""
+
+    def arguments(self) -> dict[str, Any]:
+        """These settings as the policy's keyword arguments, with `memory` spelt out as slots and spans."""
+        names = ("dim", "depth", "heads", "slots", "max_span", "ramp_length", "seq_len", "initial_span")
+        arguments = {name: getattr(self, name) for name in names}
+        if self.memory == "none":
+            arguments["slots"] = 0
+        if self.memory == "transformer-xl":
+            # A span shorter than the slots would fade states that there is room for.
+            arguments["max_span"] = max(self.max_span, self.slots)
+        arguments["spans"] = "fixed" if self.memory == "transformer-xl" else "learned"
+        return arguments
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The agent: PPO, with the names and defaults of Stable-Baselines3 where they mean the same."""
+
+    policy: Literal["auto", "MlpPolicy", "CnnPolicy", "MultiInputPolicy"] = "auto"
+    """Policy by SB3's names; auto chooses by the observations."""
+    extractor: Literal["auto", "minigrid", "default"] = "auto"
+    """What reads an observation: minigrid embeds MiniGrid's codes, default is SB3's for the policy, auto takes
+    minigrid for codes and default for everything else."""
+    net_arch: tuple[int, ...] | None = None
+    """Hidden layers of the policy's and the value's own networks after the core, such as 64 64; None for the
+    policy's default."""
+    learning_rate: float = 3e-4
+    """Step size of Adam."""
+    learning_rate_end: float | None = None
+    """What the learning rate falls to, linearly, by the end of the training; None keeps it constant."""
+    n_steps: int = 128
+    """Steps of each environment in a rollout."""
+    segment_length: int | None = None
+    """Steps that go through the core in one call while training; must divide --n-steps. None takes the largest
+    divisor up to 64."""
+    batch_size: int = 256
+    """Steps in a minibatch; rounded to whole segments."""
+    n_epochs: int = 4
+    """Passes over each rollout."""
+    gamma: float = 0.99
+    """Discount of a step."""
+    gae_lambda: float = 0.95
+    """Trade of bias for variance in the advantages (generalized advantage estimation)."""
+    clip_range: float = 0.2
+    """How far from 1 PPO's ratio may go."""
+    clip_range_vf: float | None = None
+    """The same for the value, on the scale of the returns; None doesn't clip it."""
+    normalize_advantage: bool = True
+    """Whether to normalise the advantages of a minibatch."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    ent_coef_end: float | None = None
+    """What --ent-coef falls to, linearly, by the end of the training; None keeps it constant."""
+    vf_coef: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Longest gradient; a longer one is scaled down to it."""
+    use_sde: bool = False
+    """Whether to explore continuous actions with state-dependent noise (gSDE)."""
+    sde_sample_freq: int = -1
+    """Steps between new noise matrices of gSDE; -1 for one a rollout."""
+    target_kl: float | None = None
+    """Ends the passes over a rollout once the policy has moved this far; None never does."""
+    stats_window_size: int = 100
+    """Training episodes in the running success rate, return and length."""
+    expire_loss_coef: float = 1e-5
+    """Weight of the span loss, which makes memories expire; see --memory-budget."""
+    memory_budget: float | None = None
+    """Live memories a step and layer that cost nothing; None for the agent's default."""
+    policy_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
+    """Any other argument of the policy, such as ortho_init=False, as Python or JSON literals."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train an agent; everything it leaves lies in one run folder."""
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    """The environment."""
+    core: CoreConfig = field(default_factory=CoreConfig)
+    """The memory core."""
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    """The agent."""
+    preset: Annotated[str | None, arg(metavar="NAME")] = None
+    """Settings known to work, by name (`expire-span tasks` lists them); what else is given here goes before them."""
+    run_dir: Annotated[str | None, arg(metavar="DIR")] = None
+    """Folder for the run, which must be new or empty; None for runs/ and the name of the preset or environment."""
+    overwrite: bool = False
+    """Replace the run that lies in --run-dir."""
+    continue_from: Annotated[str | None, arg(metavar="DIR")] = None
+    """Go on with the run in this folder, with its settings, up to --total-timesteps."""
+    total_timesteps: int = 1_000_000
+    """Environment steps to train for, of all environments together."""
+    stop_at_success: float | None = None
+    """Stop early once this share of the last --stats-window-size training episodes has succeeded, such as 0.97."""
+    seed: int = 0
+    """Seed of the weights, the actions and, plus their number, the environments; below 10**9."""
+    device: str = "auto"
+    """auto (CUDA if there is any), cpu, cuda or cuda:N."""
+    torch_threads: int = 2
+    """CPU threads for PyTorch."""
+    checkpoint_every: int = 100_000
+    """Environment steps between checkpoints."""
+    keep_checkpoints: int = 3
+    """Checkpoints to keep, the newest ones; model.zip is the newest of all."""
+    progress: Literal["auto", "bar", "lines", "none"] = "auto"
+    """A progress bar, a line now and then, or nothing; auto shows the bar on a terminal and lines elsewhere."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Play episodes with fresh seeds, and on tasks with few levels every level, and count."""
+
+    run_dir: Annotated[str, Positional, arg(metavar="DIR")]
+    """Folder of a run."""
+    episodes: int = 200
+    """Episodes to play."""
+    seed: int = 0
+    """Which fresh seeds: episode i is reset with 10**9 + seed * 10**6 + i, and training's seeds lie below 10**9."""
+    sampled: bool = False
+    """Sample actions as in training; otherwise the likeliest action is taken."""
+    json: bool = False
+    """Print one JSON object, and nothing else, on standard output."""
+    n_envs: int = 16
+    """Environments that step side by side, each with a fixed share of the episodes, so that short episodes don't
+    count more often."""
+    device: str = "auto"
+    """auto (CUDA if there is any), cpu, cuda or cuda:N."""
+    torch_threads: int = 2
+    """CPU threads for PyTorch."""
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """Record a video of the environment with what the agent remembers beside it."""
+
+    run_dir: Annotated[str, Positional, arg(metavar="DIR")]
+    """Folder of a run."""
+    episodes: int = 3
+    """Episodes to record."""
+    output: Annotated[str | None, arg(metavar="FILE")] = None
+    """File to write: .mp4 (H.264), .gif, or .png for a single picture (the last step of the first episode); None
+    for video.mp4 in the run folder."""
+    seed: int = 0
+    """Which fresh seeds, as in evaluate."""
+    sampled: bool = False
+    """Sample actions as in training; otherwise the likeliest action is taken."""
+    fps: float = 4.0
+    """Steps shown a second."""
+    max_steps: int = 400
+    """Most steps to record of an episode."""
+    env_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
+    """Arguments of the environment that differ from training's, such as min_length=60."""
+    device: str = "auto"
+    """auto (CUDA if there is any), cpu, cuda or cuda:N."""
+    torch_threads: int = 2
+    """CPU threads for PyTorch."""
+
+
+@dataclass(frozen=True)
+class TasksConfig:
+    """List the tasks and presets, with what each demands of a memory."""
+
+    json: bool = False
+    """Print one JSON object, and nothing else, on standard output."""

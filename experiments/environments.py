@@ -1,0 +1,153 @@
+"""Environments as the configuration describes them: for training, for playing given seeds, for recording."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+import envs
+from experiments.config import EnvConfig
+from experiments.errors import UserError, user_errors
+
+TRAINING_SEEDS = 10**9
+"""Training's seeds lie below this, the fresh ones of evaluations from here on."""
+SEEDS_PER_EVALUATION = 10**6
+
+_SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
+    """One environment, its spaces checked.
+
+    Args:
+        env: id and arguments.
+        more: further arguments, such as `render_mode`; they win over those of `env`.
+
+    Raises:
+        UserError: for an unknown id (with near misses), wrong arguments, or spaces that no policy can read.
+    """
+    # ImportError and gymnasium's own errors come from ids whose packages aren't installed.
+    with user_errors(ValueError, TypeError, ImportError, gym.error.Error, prefix="environment: "):
+        made = envs.make_env(env.env_id, **{**env.env_kwargs, **more})
+    try:
+        check_spaces(env.env_id, made.observation_space, made.action_space)
+    except UserError:
+        made.close()
+        raise
+    return made
+
+
+def check_spaces(env_id: str, observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
+    """Raises a `UserError` where no policy can read such observations or choose such actions."""
+    kinds = "Box, Discrete, MultiDiscrete or MultiBinary"
+    if not isinstance(actions, _SIMPLE):
+        raise UserError(f"{env_id} has {type(actions).__name__} actions, supported are {kinds}")
+    if isinstance(actions, spaces.MultiBinary) and not isinstance(actions.n, int):
+        raise UserError(f"{env_id} has MultiBinary actions of shape {actions.shape}, supported is one dimension")
+    parts: Mapping[str, gym.Space[Any]] = {"": observations}
+    if isinstance(observations, spaces.Dict):
+        parts = observations.spaces
+    for name, part in parts.items():
+        if not isinstance(part, _SIMPLE):
+            where = f" in {name!r}" if name else ""
+            raise UserError(
+                f"{env_id} has {type(part).__name__} observations{where}, "
+                f"supported are {kinds}, or a flat Dict of these"
+            )
+
+
+def is_minigrid_codes(observations: gym.Space[Any]) -> bool:
+    """Whether these are MiniGrid's codes of object, colour and state: `Box(0, 10, (view, view, 3), uint8)`."""
+    return (
+        isinstance(observations, spaces.Box)
+        and observations.dtype == "uint8"
+        and len(observations.shape) == 3
+        and observations.shape[2] == 3
+        and int(observations.high.max()) == 10
+    )
+
+
+def training_envs(env: EnvConfig, seed: int) -> VecEnv:
+    """The environments that a training steps; the i-th is first reset with `seed + i`, later resets follow on.
+
+    Raises:
+        UserError: as `make`, before any process is started.
+    """
+    make(env).close()
+    if env.vec_env == "subprocess":
+        vec_env: VecEnv = SubprocVecEnv([partial(_worker_env, env)] * env.n_envs)
+    else:
+        vec_env = DummyVecEnv([partial(_monitored, env)] * env.n_envs)
+    vec_env.seed(seed)
+    return vec_env
+
+
+def _monitored(env: EnvConfig) -> Monitor[Any, Any]:
+    return Monitor(make(env))
+
+
+def _worker_env(env: EnvConfig) -> Monitor[Any, Any]:
+    """An environment in a process of its own, which leaves Ctrl-C to the process that will save the model."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return _monitored(env)
+
+
+class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
+    """Plays one episode for each of the given seeds, in order; after the last seed, that one over and over."""
+
+    def __init__(self, env: gym.Env[Any, Any], seeds: Sequence[int]) -> None:
+        super().__init__(env)
+        self._seeds = list(seeds)
+        self._next = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts the episode of the next seed; a seed given here is ignored."""
+        seed = self._seeds[min(self._next, len(self._seeds) - 1)]
+        self._next += 1
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """The environment's own step."""
+        return self.env.step(action)
+
+
+def seeded_envs(env: EnvConfig, shares: Sequence[Sequence[int]]) -> VecEnv:
+    """Environments side by side, the i-th of which plays the episodes of the seeds in `shares[i]`."""
+
+    def maker(seeds: Sequence[int]) -> Callable[[], gym.Env[Any, Any]]:
+        return lambda: Monitor(SeededEpisodes(make(env), seeds))
+
+    return DummyVecEnv([maker(seeds) for seeds in shares])
+
+
+def fresh_seeds(seed: int, episodes: int) -> list[int]:
+    """The seeds of an evaluation's episodes, all of them outside of training's.
+
+    Raises:
+        UserError: for a seed or a number of episodes out of range.
+    """
+    if not 0 <= seed < 1000:
+        raise UserError(f"--seed {seed}: an evaluation's seed lies between 0 and 999")
+    if not 0 < episodes <= SEEDS_PER_EVALUATION:
+        raise UserError(f"--episodes {episodes}: must lie between 1 and {SEEDS_PER_EVALUATION}")
+    start = TRAINING_SEEDS + seed * SEEDS_PER_EVALUATION
+    return list(range(start, start + episodes))
+
+
+def untested_arguments(env: EnvConfig) -> str | None:
+    """A hint where a task is taken without the arguments that make it one for a memory; else None."""
+    task = envs.TASKS.get(env.env_id)
+    if task is None:
+        return None
+    missing = [f"{name}={value}" for name, value in task.kwargs.items() if name not in env.env_kwargs]
+    if not missing:
+        return None
+    return f"{env.env_id} is meant to be used with --env-args {' '.join(missing)}: {task.demands}"

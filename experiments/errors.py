@@ -1,0 +1,50 @@
+"""Mistakes of the user, told in one line."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """What the user asked for can't be done. The message is one line: what was wrong, what would be right."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception, on one line; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def user_errors(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
+    """Turns exceptions of these kinds, raised inside, into a `UserError` with the same message on one line.
+
+    Args:
+        kinds: exception types that a wrong setting raises at this place.
+        prefix: put before the message, where the message alone doesn't say what it is about.
+    """
+    try:
+        yield
+    except kinds as error:
+        raise UserError(prefix + one_line(error)) from error
+
+
+def near_misses(name: str, known: Iterable[str], count: int = 3) -> str:
+    """`did you mean A, B or C?`, or all the known names where none is near.
+
+    Args:
+        name: what the user wrote.
+        known: the names there are.
+        count: how many near misses to name at most.
+    """
+    known = sorted(set(known))
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    if close:
+        return f"did you mean {_listed([by_lower[item] for item in close])}?"
+    shown = known if len(known) <= 12 else [*known[:12], "…"]
+    return f"known: {', '.join(shown)}"
+
+
+def _listed(names: list[str]) -> str:
+    """`A`, `A or B`, `A, B or C`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,247 @@
+"""Run folders: what lies in one, writing it whole or not at all, and loading it with one-line errors."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from agents import ExpireSpanPPO
+
+from expire_span.version import __version__
+from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.errors import UserError, one_line
+
+FORMAT_VERSION = 1
+"""Of the run folder. Raise it when a folder written before can no longer be read."""
+
+CONFIG, MODEL, CHECKPOINTS, SUMMARY = "config.json", "model.zip", "checkpoints", "summary.json"
+_OURS = (CONFIG, MODEL, SUMMARY, CHECKPOINTS, "progress*.csv", "events.out.tfevents.*")
+_LIBRARIES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3")
+_SECTIONS: dict[str, type[Any]] = {"env": EnvConfig, "core": CoreConfig, "agent": AgentConfig}
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path to write to, moved to `path` when the block ends well and removed when it doesn't.
+
+    So nobody ever finds half a file at `path`, and what lay there before stays until then. The suffix is kept.
+    """
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_device(name: str) -> torch.device:
+    """The device that `--device` names; "auto" is CUDA if there is any, else the CPU.
+
+    Raises:
+        UserError: if it isn't there, or isn't one.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name!r} isn't a device: take auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name!r} isn't supported: take auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise UserError(f"--device {name!r}: PyTorch sees no CUDA device here; take cpu or auto")
+        if (device.index or 0) >= count:
+            raise UserError(f"--device {name!r}: there are {count} CUDA devices, take cuda:0 to cuda:{count - 1}")
+    return device
+
+
+def prepare(run_dir: Path, overwrite: bool) -> None:
+    """Checks that a run may be written to `run_dir`; touches nothing.
+
+    Raises:
+        UserError: if something lies there that may not be replaced, or nothing can be written there.
+    """
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UserError(f"--run-dir {run_dir} is a file: give a new or empty folder")
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+        is_run = (run_dir / CONFIG).is_file()
+        if not is_run:
+            raise UserError(f"--run-dir {run_dir} isn't empty and no run of ours: give a new or empty folder")
+        if not overwrite:
+            raise UserError(
+                f"--run-dir {run_dir} holds a run already: give a new folder, --overwrite to replace the run, "
+                f"or --continue-from {run_dir} to go on with it"
+            )
+    existing = next(path for path in (run_dir.absolute(), *run_dir.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"--run-dir {run_dir} can't be written: no permission to write in {existing}")
+
+
+def create(run_dir: Path, config: TrainConfig, device: torch.device, command: str) -> None:
+    """Makes the run folder, replacing a run that lies there, and writes `config.json`."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for pattern in _OURS:
+        for old in run_dir.glob(pattern):
+            if old.is_dir():
+                for checkpoint in old.glob("*.zip"):
+                    checkpoint.unlink()
+                with contextlib.suppress(OSError):
+                    old.rmdir()
+            else:
+                old.unlink()
+    record = {
+        "format_version": FORMAT_VERSION,
+        "config": dataclasses.asdict(config),
+        "started": _start(command, device, timesteps=0),
+        "continued": [],
+    }
+    write_json(run_dir / CONFIG, record)
+
+
+def note_continuation(run_dir: Path, config: TrainConfig, device: torch.device, command: str, timesteps: int) -> None:
+    """Adds to `config.json` that the run goes on from `timesteps`, with the settings as they are now."""
+    record = json.loads((run_dir / CONFIG).read_text())
+    record["config"] = dataclasses.asdict(config)
+    record["continued"].append(_start(command, device, timesteps))
+    write_json(run_dir / CONFIG, record)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON to `path`, whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _start(command: str, device: torch.device, timesteps: int) -> dict[str, Any]:
+    """What a run started from: when, how, on what."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": command,
+        "timesteps": timesteps,
+        "device": str(device),
+        "device_name": name,
+        "versions": {
+            "expire-span": __version__,
+            "python": platform.python_version(),
+            **{library: metadata.version(library) for library in _LIBRARIES},
+        },
+        "git": git_state(),
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that this package runs from, and whether it was changed; None outside of one."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    try:
+        # An installed copy may lie in somebody else's checkout, whose commit would say nothing.
+        git("ls-files", "--error-unmatch", here.name)
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that has been loaded."""
+
+    path: Path
+    config: TrainConfig
+    model: ExpireSpanPPO
+
+
+def read_config(run_dir: Path) -> TrainConfig:
+    """The settings of the run in `run_dir`.
+
+    Raises:
+        UserError: if it isn't a run folder, or one of another version.
+    """
+    if not run_dir.is_dir():
+        raise UserError(f"{run_dir} isn't a folder: give the folder that `expire-span train --run-dir` wrote")
+    path = run_dir / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run_dir} isn't a run folder: it has no {CONFIG}, as `expire-span train` writes it")
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} isn't JSON ({one_line(error)}): the run can't be read") from None
+    version = record.get("format_version") if isinstance(record, dict) else None
+    if version is None:
+        raise UserError(f"{path} isn't of a run: it has no format_version, as `expire-span train` writes it")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{run_dir} is a run of format {version}, this is expire-span {__version__}, which reads format "
+            f"{FORMAT_VERSION}: take the version that wrote it ({_written_by(record)}), or train anew"
+        )
+    try:
+        return config_from_dict(record["config"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} doesn't fit expire-span {__version__} ({one_line(error)}): take the version that wrote it "
+            f"({_written_by(record)}), or train anew"
+        ) from None
+
+
+def _written_by(record: dict[str, Any]) -> str:
+    try:
+        return f"expire-span {record['started']['versions']['expire-span']}"
+    except (KeyError, TypeError):
+        return "unknown"
+
+
+def config_from_dict(values: dict[str, Any]) -> TrainConfig:
+    """The inverse of `dataclasses.asdict`, after a detour through JSON.
+
+    Raises:
+        KeyError: if a section is missing.
+        TypeError: for an unknown setting.
+    """
+    sections = {name: kind(**_tuples(values[name])) for name, kind in _SECTIONS.items()}
+    return TrainConfig(**{**_tuples(values), **sections})
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def load(run_dir: Path, device_name: str, **load_arguments: Any) -> Run:
+    """The settings and the newest model of the run in `run_dir`.
+
+    Args:
+        run_dir: the run folder.
+        device_name: as `--device`.
+        load_arguments: for `ExpireSpanPPO.load`, such as `env`.
+
+    Raises:
+        UserError: if it isn't a run folder, has no model yet or a broken one, is of another version, or the
+            device isn't there.
+    """
+    config = read_config(run_dir)
+    device = check_device(device_name)
+    path = run_dir / MODEL
+    if not path.is_file():
+        raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before the first checkpoint")
+    # Whatever a broken archive makes the unpickling raise, the user is told which file it is.
+    broken = (ValueError, KeyError, RuntimeError, EOFError, AttributeError, ImportError, TypeError, OSError)
+    try:
+        model = ExpireSpanPPO.load(path, device=device, **load_arguments)
+    except (zipfile.BadZipFile, *broken) as error:
+        raise UserError(f"{path} can't be loaded: {one_line(error)}") from error
+    return Run(run_dir, config, model)

@@ -1,0 +1,135 @@
+"""Multi-head attention over remembered and own states, by age and expire mask; three back-ends, one result.
+
+Letters: b batch, t queries (the segment's steps), s remembered states, n = s + t states, h heads, d dim of a head.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention.flex_attention import flex_attention
+
+from expire_span.position import SinusoidalEmbedding, gather_by_age
+
+Backend = Literal["plain", "sdpa", "flex"]
+
+
+class Projection(NamedTuple):
+    """What attention needs of a set of states."""
+
+    keys: Float[Tensor, "b h n d"]
+    values: Float[Tensor, "b h n d"]
+    spans: Float[Tensor, "b n"]
+
+
+class CausalAttention(nn.Module):
+    """softmax_i(q . k_i / sqrt(d) + q . W sin(a_i) / sqrt(d) + ln m_i) over remembered and own states.
+
+    Args:
+        dim: size of a state; a multiple of `heads`.
+        heads: number of heads.
+        seq_len: ages below it have a relative position; older states have none.
+        backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
+            (`scaled_dot_product_attention`; under autocast it rounds ln m to the lower precision) or `"flex"`
+            (FlexAttention; no gradients on the CPU).
+    """
+
+    def __init__(self, dim: int, heads: int, seq_len: int, backend: Backend = "plain") -> None:
+        super().__init__()
+        self.heads = heads
+        self.backend = backend
+        self.embedding = SinusoidalEmbedding(dim, seq_len)
+        self.to_pos = nn.Linear(dim, dim // heads)
+        self.to_q = nn.Linear(dim, dim)
+        self.to_kv = nn.Linear(dim, dim * 2)
+        self.to_out = nn.Linear(dim, dim)
+
+    def project(self, states: Float[Tensor, "b n D"]) -> tuple[Float[Tensor, "b h n d"], Float[Tensor, "b h n d"]]:
+        """Keys and values of (normalised) states."""
+        keys, values = rearrange(self.to_kv(states), "b n (two h d) -> two b h n d", two=2, h=self.heads)
+        return keys, values
+
+    def forward(
+        self,
+        states: Float[Tensor, "b t D"],
+        past: Projection,
+        own: Projection,
+        ages: Float[Tensor, "b t n"],
+        log_mask: Float[Tensor, "b t n"],
+        backend: Backend | None = None,
+    ) -> tuple[Float[Tensor, "b t D"], Float[Tensor, "b h t n"] | None]:
+        """Attends from `states` to `past` and `own` (of the same states); the weights too, if plain.
+
+        Args:
+            states: (normalised) states of the segment.
+            past: what was remembered; may be empty of slots.
+            own: the projection of `states`.
+            ages: age of each state for each query.
+            log_mask: ln m, -inf for what a query doesn't see.
+            backend: instead of the module's own.
+        """
+        queries = rearrange(self.to_q(states), "b t (h d) -> b h t d", h=self.heads)
+        queries = queries * queries.shape[-1] ** -0.5
+        by_age = queries @ self.to_pos(self.embedding()).T
+        attend = _BACKENDS[backend or self.backend]
+        attended, weights = attend(queries, past, own, by_age, ages, log_mask)
+        return self.to_out(rearrange(attended, "b h t d -> b t (h d)")), weights
+
+
+# Each back-end takes scaled queries (b h t d), past, own, position scores by age (b h t seq_len), ages and ln m.
+_Attend = Callable[[Tensor, Projection, Projection, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+
+
+def _plain(
+    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    # Past and own are multiplied apart, so that no step copies the cache of keys and values.
+    scores = torch.cat((queries @ past.keys.mT, queries @ own.keys.mT), dim=-1)
+    scores = scores + gather_by_age(by_age, ages) + log_mask[:, None]
+    weights = scores.softmax(-1)
+    slots = past.keys.shape[2]
+    probabilities = weights.to(own.values.dtype)
+    attended = probabilities[..., :slots] @ past.values + probabilities[..., slots:] @ own.values
+    return attended, weights
+
+
+def _sdpa(
+    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
+) -> tuple[Tensor, None]:
+    keys, values = _joined(past, own)
+    bias = (gather_by_age(by_age, ages) + log_mask[:, None]).to(queries.dtype)
+    return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0), None
+
+
+def _flex(
+    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
+) -> tuple[Tensor, None]:
+    keys, values = _joined(past, own)
+    seq_len = by_age.shape[-1]
+    index = ages.clamp(0, seq_len - 1).int()
+
+    def score(dots: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        position = torch.where(ages[b, q, k] < seq_len, by_age[b, h, q, index[b, q, k]], 0)
+        return dots + position + log_mask[b, q, k]
+
+    attended = _compiled_flex()(queries, keys, values, score_mod=score, scale=1.0)
+    assert isinstance(attended, Tensor)
+    return attended, None
+
+
+@lru_cache(maxsize=1)
+def _compiled_flex() -> Callable[..., Tensor]:
+    # Compiled on first use only: without it FlexAttention is a slow and memory-hungry reference.
+    return torch.compile(flex_attention)
+
+
+def _joined(past: Projection, own: Projection) -> tuple[Tensor, Tensor]:
+    return torch.cat((past.keys, own.keys), dim=2), torch.cat((past.values, own.values), dim=2)
+
+
+_BACKENDS: dict[str, _Attend] = {"plain": _plain, "sdpa": _sdpa, "flex": _flex}

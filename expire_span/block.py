@@ -1,0 +1,80 @@
+"""One layer: pre-norm attention over memory and segment, pre-norm feed-forward."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from expire_span.attention import Backend, CausalAttention, Projection
+from expire_span.span import ExpireSpan, Spans, expire_mask, log_mask
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU, Linear, `mult` times as wide inside."""
+
+    def __init__(self, dim: int, mult: int = 4) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(dim, dim * mult), nn.GELU(), nn.Linear(dim * mult, dim))
+
+    def forward(self, states: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        return self.net(states)
+
+
+class Attended(NamedTuple):
+    """What a layer makes of a segment."""
+
+    output: Float[Tensor, "b t D"]
+    mask: Float[Tensor, "b t n"]
+    """The expire mask of each state for each query, 0 where it isn't visible."""
+    weights: Float[Tensor, "b h t n"] | None
+    """Attention weights; only of the plain back-end."""
+
+
+class ExpireSpanBlock(nn.Module):
+    """A layer of the core. The memory is normalised by the same norm as the segment, spans are read from there."""
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        seq_len: int,
+        max_span: float,
+        ramp_length: float,
+        initial_span: float,
+        spans: Spans,
+        backend: Backend,
+    ) -> None:
+        super().__init__()
+        self.ramp_length = ramp_length
+        self.norm = nn.LayerNorm(dim)
+        self.expire_span = ExpireSpan(dim, max_span, initial_span, spans)
+        self.attention = CausalAttention(dim, heads, seq_len, backend)
+        self.norm_feedforward = nn.LayerNorm(dim)
+        self.feedforward = FeedForward(dim)
+
+    def project(self, normed: Float[Tensor, "b n D"]) -> Projection:
+        """Keys, values and spans of states that `norm` has been applied to."""
+        return Projection(*self.attention.project(normed), self.expire_span(normed))
+
+    def forward(
+        self,
+        states: Float[Tensor, "b t D"],
+        normed: Float[Tensor, "b t D"],
+        past: Projection,
+        own: Projection,
+        ages: Float[Tensor, "b t n"],
+        visible: Bool[Tensor, "b t n"],
+        backend: Backend | None = None,
+    ) -> Attended:
+        """The layer's output for a segment of states (`normed` and `own` are made of them).
+
+        One call serves a whole segment and a single step (t = 1) alike: what differs, which states are visible
+        and where keys and values come from, is the caller's.
+        """
+        spans = torch.cat((past.spans, own.spans), dim=-1)
+        mask = expire_mask(spans[:, None], ages, self.ramp_length)
+        attended, weights = self.attention(normed, past, own, ages, log_mask(mask, visible), backend)
+        states = states + attended
+        states = states + self.feedforward(self.norm_feedforward(states))
+        return Attended(states, mask.masked_fill(~visible, 0), weights)

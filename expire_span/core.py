@@ -1,0 +1,255 @@
+"""The memory core: a Transformer-XL whose memories expire, over a segment or one step at a time.
+
+Sources: Sukhbaatar et al. 2021, arXiv 2105.06548 (expire-span); Dai et al. 2019, arXiv 1901.02860 (Transformer-XL).
+
+Letters: l layers, b batch (environments), t steps, s slots, n = s + t states, h heads, d dim of a head, D dim.
+"""
+
+from typing import NamedTuple, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from expire_span.attention import Backend, Projection
+from expire_span.block import ExpireSpanBlock
+from expire_span.memory import Cache, CacheWrite, Memory, forget
+from expire_span.span import Spans, expire_mask, span_loss
+from expire_span.visibility import Timeline, compete, keepers, weakest_slot
+
+
+class CoreOutput(NamedTuple):
+    """What the core makes of a segment."""
+
+    output: Float[Tensor, "b t D"]
+    memory: Memory
+    """The memory after the segment's last step; not detached."""
+    span_loss: Float[Tensor, ""]
+    """Sum of e / R over the visible states on the ramp, mean over queries and layers; no coefficient."""
+
+
+class StepOutput(NamedTuple):
+    """What the core makes of one step."""
+
+    output: Float[Tensor, "b D"]
+    write: CacheWrite
+    """What the step adds to the cache, for `Cache.written` or `Cache.write_`."""
+    masks: Float[Tensor, "l b s"]
+    """Expire mask of each slot as this step saw it; 0 where empty or expired."""
+    attention: Float[Tensor, "l b h n"]
+    """Attention weights over the slots and, last, the step itself."""
+    evicted_live: Bool[Tensor, "l b"]
+    """Whether a state that would still be live next step got no slot, for want of room."""
+
+
+class ExpireSpanCore(nn.Module):
+    """Pre-norm transformer blocks with an expiring memory each, and a final norm.
+
+    Args:
+        dim: size of a state; even, a multiple of `heads`.
+        depth: number of layers.
+        heads: attention heads a layer.
+        slots: past states that a layer can keep; 0 for no memory at all (a step sees itself only).
+        max_span: longest span, in steps.
+        ramp_length: R, steps over which a state fades after its span ends.
+        seq_len: ages below it have a relative position; older states have none.
+        spans: `"learned"`, or `"fixed"` at `max_span`: a Transformer-XL of the same slots.
+        initial_span: share of `max_span` that every span starts at, in (0, 1).
+        random_shortening: in training mode, draw l ~ U(0, max_span) for each row and call, and hide the states
+            older than l (section 4.2 of the paper); nothing is deleted by it.
+        backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"`.
+
+    Raises:
+        ValueError: for sizes that don't fit.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        depth: int,
+        heads: int = 4,
+        slots: int = 64,
+        max_span: float = 256,
+        ramp_length: float = 16,
+        seq_len: int = 64,
+        *,
+        spans: Spans = "learned",
+        initial_span: float = 0.1,
+        random_shortening: bool = False,
+        backend: Backend = "plain",
+    ) -> None:
+        super().__init__()
+        _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, initial_span, spans, backend)
+        self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
+        self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
+        self.random_shortening = random_shortening
+        self.blocks = nn.ModuleList(
+            ExpireSpanBlock(dim, heads, seq_len, max_span, ramp_length, initial_span, spans, backend)
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def empty_memory(self, batch: int) -> Memory:
+        """A memory of `batch` streams in which every slot is empty, on the core's device."""
+        weight = self.norm.weight
+        mems = torch.zeros(self.depth, batch, self.slots, self.dim, device=weight.device, dtype=weight.dtype)
+        ages = torch.full(mems.shape[:3], torch.inf, device=weight.device, dtype=torch.float32)
+        return Memory(mems, ages)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t D"],
+        memory: Memory | None = None,
+        episode_starts: Bool[Tensor, "b t"] | None = None,
+    ) -> CoreOutput:
+        """A whole segment in one call.
+
+        Args:
+            x: the segment's inputs, `(batch, steps, dim)`.
+            memory: as left by the segment before; None for an empty one.
+            episode_starts: True at the steps that begin an episode: they and what follows see nothing before.
+
+        Returns:
+            Outputs `(batch, steps, dim)`, the memory after the last step, and the span loss.
+
+        Raises:
+            ValueError: for shapes that don't fit.
+        """
+        memory = self._checked(x, memory, episode_starts)
+        oldest = None
+        if self.training and self.random_shortening:
+            oldest = torch.rand(x.shape[0], 1, device=x.device) * self.max_span
+        mems, elapsed_times, losses = [], [], []
+        for block, mem, elapsed in zip(self._layers, memory.mems, memory.elapsed_times, strict=True):
+            normed = block.norm(x)
+            past, own = block.project(block.norm(mem)), block.project(normed)
+            spans = torch.cat((past.spans, own.spans), dim=-1)
+            timeline = Timeline.of_segment(elapsed, episode_starts, steps=x.shape[1])
+            competition = compete(timeline, spans, self.slots)
+            visible = timeline.visible(competition.evicted_at, oldest)
+            attended = block(x, normed, past, own, timeline.ages, visible)
+            losses.append(span_loss(spans, attended.mask, self.ramp_length))
+            index, ages = keepers(timeline, competition.rank, self.slots)
+            mems.append(torch.cat((mem, x), dim=1).gather(1, index[..., None].expand(-1, -1, self.dim)))
+            elapsed_times.append(ages)
+            x = attended.output
+        after = Memory(torch.stack(mems), torch.stack(elapsed_times))
+        return CoreOutput(self.norm(x), after, torch.stack(losses).mean())
+
+    def cache(self, memory: Memory) -> Cache:
+        """The memory with keys, values and spans as the weights are now; what `step` works on."""
+        past = [block.project(block.norm(mem)) for block, mem in zip(self._layers, memory.mems, strict=True)]
+        keys, values, spans = (torch.stack(parts) for parts in zip(*past, strict=True))
+        return Cache(memory, keys, values, spans)
+
+    def step(
+        self, x: Float[Tensor, "b D"], cache: Cache, episode_starts: Bool[Tensor, " b"] | None = None
+    ) -> StepOutput:
+        """One step, O(slots): the same layers as `forward`, with the cached keys, values and spans.
+
+        The cache isn't touched: the step's `write` says what to put there, if anything.
+
+        Args:
+            x: one input for each environment, `(batch, dim)`.
+            cache: the cache before this step.
+            episode_starts: True where this step begins an episode.
+        """
+        elapsed_times = cache.memory.elapsed_times
+        if episode_starts is not None:
+            elapsed_times = forget(elapsed_times, episode_starts)
+        states, layers = x[:, None], []
+        for block, ages, *past in zip(
+            self._layers, elapsed_times + 1, cache.keys, cache.values, cache.spans, strict=True
+        ):
+            states, layer = _step(block, states, Projection(*past), ages)
+            layers.append(layer)
+        write, (masks, attention, evicted_live) = (
+            CacheWrite(*map(torch.stack, zip(*(layer.write for layer in layers), strict=True))),
+            map(torch.stack, zip(*(layer[1:] for layer in layers), strict=True)),
+        )
+        return StepOutput(self.norm(states).squeeze(1), write, masks, attention, evicted_live)
+
+    @property
+    def _layers(self) -> list[ExpireSpanBlock]:
+        return [block for block in self.blocks if isinstance(block, ExpireSpanBlock)]
+
+    def _checked(self, x: Tensor, memory: Memory | None, episode_starts: Tensor | None) -> Memory:
+        batch, steps, dim = x.shape
+        if dim != self.dim or steps == 0:
+            raise ValueError(f"x has the shape {tuple(x.shape)}; it must be (batch, steps >= 1, {self.dim})")
+        if episode_starts is not None and episode_starts.shape != (batch, steps):
+            raise ValueError(
+                f"episode_starts has the shape {tuple(episode_starts.shape)}; it must be {(batch, steps)}, as x has"
+            )
+        if memory is None:
+            return self.empty_memory(batch)
+        expected = (self.depth, batch, self.slots, self.dim)
+        if memory.mems.shape != expected or memory.elapsed_times.shape != expected[:3]:
+            raise ValueError(
+                f"the memory has the shapes {tuple(memory.mems.shape)} and {tuple(memory.elapsed_times.shape)}; "
+                f"they must be {expected} and {expected[:3]}: (layers, batch, slots, dim)"
+            )
+        return memory
+
+
+class _LayerStep(NamedTuple):
+    """A layer's part of a `StepOutput`."""
+
+    write: CacheWrite
+    mask: Float[Tensor, "b s"]
+    attention: Float[Tensor, "b h n"]
+    evicted_live: Bool[Tensor, " b"]
+
+
+def _step(
+    block: ExpireSpanBlock, states: Float[Tensor, "b 1 D"], past: Projection, ages: Float[Tensor, "b s"]
+) -> tuple[Float[Tensor, "b 1 D"], _LayerStep]:
+    """One layer's step from cached projections: the output, and what it writes."""
+    normed = block.norm(states)
+    own = block.project(normed)
+    all_ages = functional.pad(ages, (0, 1))[:, None]
+    attended = block(states, normed, past, own, all_ages, all_ages.isfinite(), backend="plain")
+    assert attended.weights is not None
+    span, slots = own.spans[:, 0], ages.shape[-1]
+    if slots > 0:
+        slot, remaining = weakest_slot(past.spans, ages)
+        kept = span >= remaining
+        lost = torch.where(kept, expire_mask(remaining, torch.ones_like(remaining), block.ramp_length), 1)
+        ages = ages.scatter(1, slot[:, None], torch.where(kept[:, None], 0, ages.gather(1, slot[:, None])))
+    else:
+        slot, kept, lost = span.long(), torch.zeros_like(span, dtype=torch.bool), torch.zeros_like(span)
+    write = CacheWrite(slot, kept, states[:, 0], own.keys[:, :, 0], own.values[:, :, 0], span, ages)
+    return attended.output, _LayerStep(write, attended.mask[:, 0, :slots], attended.weights[:, :, 0], lost > 0)
+
+
+def _check_sizes(
+    dim: int,
+    depth: int,
+    heads: int,
+    slots: int,
+    max_span: float,
+    ramp_length: float,
+    seq_len: int,
+    initial_span: float,
+    spans: str,
+    backend: str,
+) -> None:
+    requirements = [
+        (
+            dim > 0 and dim % 2 == 0,
+            f"dim={dim} must be a positive even number (positions are sines and cosines)",
+        ),
+        (heads > 0 and dim % max(heads, 1) == 0, f"heads={heads} must divide dim={dim}"),
+        (depth > 0, f"depth={depth} must be at least 1"),
+        (slots >= 0, f"slots={slots} must be 0 (no memory) or more"),
+        (max_span > 0, f"max_span={max_span} must be greater than 0"),
+        (ramp_length > 0, f"ramp_length={ramp_length} must be greater than 0"),
+        (seq_len > 0, f"seq_len={seq_len} must be at least 1"),
+        (0 < initial_span < 1, f"initial_span={initial_span} is a share of max_span, between 0 and 1"),
+        (spans in get_args(Spans), f"spans={spans!r} must be one of {get_args(Spans)}"),
+        (backend in get_args(Backend), f"backend={backend!r} must be one of {get_args(Backend)}"),
+    ]
+    for met, message in requirements:
+        if not met:
+            raise ValueError(message)

@@ -1,0 +1,33 @@
+"""Relative positions by age, as sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class SinusoidalEmbedding(nn.Module):
+    """The embedding (sin a f, cos a f) of the ages a = 0 .. seq_len - 1, f_k = 10000^(-2k / dim)."""
+
+    table: Float[Tensor, "ages D"]
+
+    def __init__(self, dim: int, seq_len: int) -> None:
+        super().__init__()
+        frequencies = 10000 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+        angles = torch.arange(seq_len, dtype=torch.float64)[:, None] * frequencies
+        table = torch.cat((angles.sin(), angles.cos()), dim=-1).float()
+        # A function of the arguments alone: no part of the state dict.
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self) -> Float[Tensor, "ages D"]:
+        return self.table
+
+
+def gather_by_age(scores: Float[Tensor, "b h t ages"], ages: Float[Tensor, "b t n"]) -> Float[Tensor, "b h t n"]:
+    """A query's position score for each state by that state's age; 0 for ages of `seq_len` and more.
+
+    Depends on the age alone, never on where a segment was cut. Ages are clamped before they become an index:
+    an infinite one (empty slot) or a negative one (a later step) would be garbage.
+    """
+    seq_len = scores.shape[-1]
+    index = ages.clamp(0, seq_len - 1).long()[:, None].expand(-1, scores.shape[1], -1, -1)
+    return scores.gather(-1, index).masked_fill((ages >= seq_len)[:, None], 0)

@@ -1,0 +1,82 @@
+"""How long a state lives: span predictor, expire mask, span loss.
+
+Source: Sukhbaatar et al. 2021, "Not All Memories are Created Equal", arXiv 2105.06548, section 4.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+Spans = Literal["learned", "fixed"]
+
+
+class ExpireSpan(nn.Module):
+    """Predicts the span of a state from the (normalised) state: e = max_span * sigmoid(w . h + b), equation 3.
+
+    With w = 0 and b = -ln(1/p - 1), every span starts at p * max_span, where the sigmoid has a live gradient.
+
+    Args:
+        dim: size of a state.
+        max_span: the longest span, in steps.
+        initial_span: p, the share of `max_span` that every span starts at.
+        spans: `"learned"`, or `"fixed"` for a span of `max_span` everywhere (then nothing expires by itself
+            and what fits the slots is a sliding window, as in Transformer-XL).
+    """
+
+    def __init__(self, dim: int, max_span: float, initial_span: float = 0.1, spans: Spans = "learned") -> None:
+        super().__init__()
+        self.max_span = max_span
+        self.to_expiration: nn.Linear | None = None
+        if spans == "learned":
+            self.to_expiration = nn.Linear(dim, 1)
+            nn.init.zeros_(self.to_expiration.weight)
+            nn.init.constant_(self.to_expiration.bias, -math.log(1 / initial_span - 1))
+
+    def forward(self, states: Float[Tensor, "b n D"]) -> Float[Tensor, "b n"]:
+        """Spans in steps, in [0, max_span]; float32 also under autocast, where bfloat16 would round ages."""
+        if self.to_expiration is None:
+            return torch.full(states.shape[:-1], self.max_span, device=states.device, dtype=_at_least_float32(states))
+        with torch.autocast(states.device.type, enabled=False):
+            states = states.to(_at_least_float32(states))
+            logits = functional.linear(states, self.to_expiration.weight, self.to_expiration.bias)
+        return self.max_span * logits.squeeze(-1).sigmoid()
+
+
+def _at_least_float32(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def expire_mask(
+    spans: Float[Tensor, "*#shape"], ages: Float[Tensor, "*#shape"], ramp_length: float
+) -> Float[Tensor, "*shape"]:
+    """m = clamp(1 + (e - a) / R, 0, 1), equation 5: a state's weight in attention; 0 for an infinite age."""
+    return (1 + (spans - ages) / ramp_length).clamp(0, 1)
+
+
+def log_mask(mask: Float[Tensor, "*shape"], visible: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """ln m where a state is visible and m > 0, else -inf.
+
+    Added to the attention logits, it multiplies the weights by m and renormalises them (equation 6). The
+    logarithm is taken of 1 where m = 0, or its gradient would be NaN.
+    """
+    live = visible & (mask > 0)
+    return torch.where(live, mask, 1).log().masked_fill(~live, -torch.inf)
+
+
+def span_loss(spans: Float[Tensor, "b n"], mask: Float[Tensor, "b t n"], ramp_length: float) -> Float[Tensor, ""]:
+    """The sum of e / R over the states on the ramp (0 < m < 1), mean over queries; equation 8.
+
+    The span itself is charged, never what remains of it, which is infinite in an empty slot. A state that lives
+    its life out is on the ramp for R steps, so it is charged its span once.
+
+    Args:
+        spans: e, in steps.
+        mask: m of each state for each query, 0 where it isn't visible.
+        ramp_length: R, in steps.
+    """
+    on_ramp = (mask > 0) & (mask < 1)
+    return torch.where(on_ramp, spans[:, None], 0).sum(-1).mean() / ramp_length
