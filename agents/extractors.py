@@ -1,0 +1,53 @@
+"""Features extractors for observations that Stable-Baselines3 has none for."""
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Shaped
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+
+class MiniGridExtractor(BaseFeaturesExtractor):
+    """Embeds MiniGrid's codes: what stands in a cell, its colour and its state are names, not intensities.
+
+    Each channel has a table of embeddings; a cell is the sum of its three, and the cells, each in its place, go
+    through one linear layer and a ReLU.
+
+    Args:
+        observation_space: `Box` of integers from 0, shape `(view, view, channels)`, with the greatest code as `high`.
+        features_dim: size of the features.
+        embedding_dim: size of a cell's embedding.
+
+    Raises:
+        ValueError: for another observation space.
+    """
+
+    def __init__(self, observation_space: gym.Space, features_dim: int = 128, embedding_dim: int = 16) -> None:
+        super().__init__(observation_space, features_dim)
+        if not is_minigrid_codes(observation_space):
+            raise ValueError(
+                f"MiniGridExtractor reads MiniGrid's codes, an integer Box (view, view, channels) of small numbers "
+                f"from 0 (high at most 63); got {observation_space}"
+            )
+        assert isinstance(observation_space, spaces.Box)
+        height, width, channels = observation_space.shape
+        codes = int(observation_space.high.max()) + 1
+        self.embeddings = nn.ModuleList(nn.Embedding(codes, embedding_dim) for _ in range(channels))
+        self.linear = nn.Sequential(nn.Linear(height * width * embedding_dim, features_dim), nn.ReLU())
+
+    def forward(self, observations: Shaped[Tensor, "batch height width channels"]) -> Shaped[Tensor, "batch features"]:
+        codes = observations.long()
+        cells = sum((embed(codes[..., c]) for c, embed in enumerate(self.embeddings)), start=codes.new_zeros(()))
+        return self.linear(cells.flatten(1))
+
+
+def is_minigrid_codes(space: gym.Space) -> bool:
+    """Whether a space holds small integer codes in a grid of cells, `(height, width, channels)`."""
+    return (
+        isinstance(space, spaces.Box)
+        and len(space.shape) == 3
+        and np.issubdtype(space.dtype, np.integer)
+        and bool((space.low == 0).all())
+        and bool((space.high < 64).all())
+    )

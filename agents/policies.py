@@ -1,0 +1,334 @@
+"""Actor-critic policies with an expiring memory, by Stable-Baselines3's names."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from jaxtyping import Bool, Float, Shaped
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    MlpExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor, nn
+
+from agents.extractors import MiniGridExtractor, is_minigrid_codes
+from expire_span import Cache, ExpireSpanCore, Memory, StepOutput
+
+
+class PolicyState(NamedTuple):
+    """What a policy carries from step to step of each environment; on the policy's device."""
+
+    cache: Cache
+    version: int
+    """Which weights the cache's projections were made with."""
+
+    @property
+    def n_envs(self) -> int:
+        """Number of environments that the state is of."""
+        return self.cache.memory.mems.shape[1]
+
+
+class Act(NamedTuple):
+    """One step of the policy in each environment."""
+
+    actions: Shaped[Tensor, " n_envs *action"]
+    values: Float[Tensor, " n_envs"]
+    log_prob: Float[Tensor, " n_envs"]
+    step: StepOutput
+    """What the memory core did: expire masks, attention, what it wrote."""
+    state: PolicyState
+    """The state after this step."""
+
+
+class Evaluation(NamedTuple):
+    """Segments of experience as the weights are now."""
+
+    values: Float[Tensor, "segments steps"]
+    log_prob: Float[Tensor, "segments steps"]
+    entropy: Float[Tensor, "segments steps"] | None
+    """None where the action distribution has no closed form."""
+    span_loss: Float[Tensor, ""]
+
+
+class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
+    """Features extractor, memory core, then SB3's policy and value networks.
+
+    Beside the arguments below it takes those of SB3's `ActorCriticPolicy`, with three differences: `net_arch` is
+    empty by default (the core's output goes straight to the heads), features are always shared, and the value head
+    starts at zero, since with a sparse reward an optimistic value at the start makes the agent avoid the goal.
+
+    Args:
+        observation_space: any that SB3 has a features extractor for.
+        action_space: Box, Discrete, MultiDiscrete or MultiBinary.
+        lr_schedule: learning rate by progress remaining.
+        dim, depth, heads, slots, max_span, ramp_length, seq_len, spans, initial_span, backend: of the memory core,
+            see `expire_span.ExpireSpanCore`.
+        features_extractor_class: default by the policy's name: `MlpPolicy` embeds MiniGrid's codes and flattens
+            everything else, `CnnPolicy` takes SB3's `NatureCNN`, `MultiInputPolicy` its `CombinedExtractor`.
+
+    Raises:
+        ValueError: for sizes that don't fit, or `share_features_extractor=False`.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        *,
+        dim: int = 128,
+        depth: int = 2,
+        heads: int = 4,
+        slots: int = 64,
+        max_span: float = 256,
+        ramp_length: float = 16,
+        seq_len: int = 64,
+        spans: str = "learned",
+        initial_span: float = 0.1,
+        backend: str = "plain",
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not kwargs.get("share_features_extractor", True):
+            raise ValueError("share_features_extractor=False has no meaning here: actor and critic read one memory")
+        self.core_kwargs: dict[str, Any] = {
+            "dim": dim,
+            "depth": depth,
+            "heads": heads,
+            "slots": slots,
+            "max_span": max_span,
+            "ramp_length": ramp_length,
+            "seq_len": seq_len,
+            "spans": spans,
+            "initial_span": initial_span,
+            "backend": backend,
+        }
+        if features_extractor_class is None:
+            features_extractor_class = self._default_extractor(observation_space)
+        if features_extractor_class is MiniGridExtractor:
+            features_extractor_kwargs = {"features_dim": dim} | (features_extractor_kwargs or {})
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch or [],
+            features_extractor_class=features_extractor_class,
+            features_extractor_kwargs=features_extractor_kwargs,
+            **kwargs,
+        )
+
+    def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+        return MiniGridExtractor if is_minigrid_codes(observation_space) else FlattenExtractor
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | self.core_kwargs
+
+    def _build_mlp_extractor(self) -> None:
+        self.core = ExpireSpanCore(**self.core_kwargs)
+        dim = self.core.dim
+        self.embed = nn.Identity() if self.features_dim == dim else nn.Linear(self.features_dim, dim)
+        self.mlp_extractor = MlpExtractor(dim, self.net_arch, self.activation_fn, self.device)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        nn.init.zeros_(self.value_net.weight)
+
+    # --- state ---
+
+    def initial_state(self, n_envs: int) -> PolicyState:
+        """The state of `n_envs` environments before anything happened."""
+        return PolicyState(self.core.cache(self.core.empty_memory(n_envs)), self._weights_version())
+
+    def refreshed(self, state: PolicyState) -> PolicyState:
+        """The state with keys, values and spans as the weights are now; the same where they haven't changed."""
+        if state.version == self._weights_version():
+            return state
+        return PolicyState(self.core.cache(state.cache.memory), self._weights_version())
+
+    def _weights_version(self) -> int:
+        # Every change in place (optimiser step, loaded weights) counts up a tensor's version.
+        return sum(parameter._version for parameter in self.core.parameters())
+
+    # --- acting: one step ---
+
+    def act(
+        self,
+        obs: PyTorchObs,
+        state: PolicyState,
+        episode_starts: Bool[Tensor, " n_envs"],
+        deterministic: bool = False,
+        in_place: bool = False,
+    ) -> Act:
+        """One step in each environment.
+
+        Args:
+            obs: observations as tensors, batch first.
+            state: before the step.
+            episode_starts: True where this is an episode's first step.
+            deterministic: take the likeliest action instead of a sample.
+            in_place: write into `state`'s own tensors; for its sole owner, the rollout.
+        """
+        state = self.refreshed(state)
+        step = self.core.step(self._embedded(obs), state.cache, episode_starts)
+        distribution, values = self._heads(step.output)
+        actions = distribution.get_actions(deterministic=deterministic)
+        log_prob = distribution.log_prob(actions)
+        cache = state.cache.write_(step.write) if in_place else state.cache.written(step.write)
+        actions = actions.reshape(-1, *self.action_space.shape) if self.action_space.shape else actions
+        return Act(actions, values, log_prob, step, PolicyState(cache, state.version))
+
+    def values(
+        self, obs: PyTorchObs, state: PolicyState, episode_starts: Bool[Tensor, " n_envs"]
+    ) -> Float[Tensor, " n_envs"]:
+        """What the next step would be worth; nothing is written."""
+        step = self.core.step(self._embedded(obs), self.refreshed(state).cache, episode_starts)
+        return self._heads(step.output)[1]
+
+    # --- training: whole segments ---
+
+    def evaluate_segments(
+        self,
+        obs: PyTorchObs,
+        actions: Shaped[Tensor, "segments steps *action"],
+        memory: Memory,
+        episode_starts: Bool[Tensor, "segments steps"],
+    ) -> Evaluation:
+        """Values, log-probabilities and entropies of the actions taken in segments of experience.
+
+        Args:
+            obs: `(segments, steps, *observation)`, or a dict of such tensors.
+            actions: as taken.
+            memory: as it was when each segment began; (layers, segments, slots, dim).
+            episode_starts: True at an episode's first step.
+        """
+        segments, steps = episode_starts.shape
+        flat = {key: part.flatten(0, 1) for key, part in obs.items()} if isinstance(obs, dict) else obs.flatten(0, 1)
+        inputs = self._embedded(flat).unflatten(0, (segments, steps))
+        out = self.core(inputs, memory, episode_starts)
+        distribution, values = self._heads(out.output.flatten(0, 1))
+        log_prob, entropy = distribution.log_prob(actions.flatten(0, 1)), distribution.entropy()
+        shape = (segments, steps)
+        return Evaluation(
+            values.reshape(shape),
+            log_prob.reshape(shape),
+            None if entropy is None else entropy.reshape(shape),
+            out.span_loss,
+        )
+
+    def _embedded(self, obs: PyTorchObs) -> Float[Tensor, "batch dim"]:
+        features = self.extract_features(obs)
+        assert isinstance(features, Tensor)
+        return self.embed(features)
+
+    def _heads(self, latent: Float[Tensor, "batch dim"]) -> tuple[Distribution, Float[Tensor, " batch"]]:
+        latent_pi, latent_vf = self.mlp_extractor(latent)
+        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).squeeze(-1)
+
+    # --- SB3's interface ---
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[Any, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+        """Actions for observations, and the state for the next call; SB3's convention.
+
+        Args:
+            observation: of one environment or of several (batch first).
+            state: as returned by the call before; None at first. It is left as it is: a state used twice gives
+                the same answer twice.
+            episode_start: for each environment, whether its episode starts here (its memory is then emptied);
+                default: nowhere.
+            deterministic: take the likeliest action instead of a sample.
+
+        Raises:
+            ValueError: for a state or an `episode_start` of another number of environments.
+        """
+        self.set_training_mode(False)
+        obs, vectorized = self.obs_to_tensor(observation)
+        n_envs = _batch_of(obs)
+        if state is None:
+            state = self.initial_state(n_envs)
+        if not isinstance(state, PolicyState):
+            raise ValueError(f"state must be what predict returned, or None; got {type(state).__name__}")
+        if state.n_envs != n_envs:
+            raise ValueError(
+                f"the state is of {state.n_envs} environments, the observation of {n_envs}; "
+                f"pass state=None when the number of environments changes"
+            )
+        starts = np.zeros(n_envs, dtype=bool) if episode_start is None else np.atleast_1d(episode_start)
+        if starts.shape != (n_envs,):
+            raise ValueError(f"episode_start has the shape {starts.shape}; it must be ({n_envs},)")
+        with torch.no_grad():
+            step = self.act(obs, state, torch.as_tensor(starts.astype(bool), device=self.device), deterministic)
+        actions = self.to_env_actions(step.actions)
+        return (actions if vectorized else actions.squeeze(0)), step.state
+
+    def to_env_actions(self, actions: Shaped[Tensor, " n_envs *action"]) -> np.ndarray:
+        """Actions as the environment takes them: on the host, unsquashed or clipped to a Box's bounds."""
+        env_actions = actions.cpu().numpy()
+        if isinstance(self.action_space, spaces.Box):
+            if self.squash_output:
+                return self.unscale_action(env_actions)
+            return np.clip(env_actions, self.action_space.low, self.action_space.high)
+        return env_actions
+
+    # Inherited calls that know of no state: each answers for an episode's first step.
+
+    def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions, values and log-probabilities of an episode's first step; with a memory, see `act`."""
+        n_envs = _batch_of(obs)
+        starts = torch.ones(n_envs, dtype=torch.bool, device=self.device)
+        step = self.act(obs, self.initial_state(n_envs), starts, deterministic)
+        return step.actions, step.values, step.log_prob
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        return self.forward(observation, deterministic)[0]
+
+    def predict_values(self, obs: PyTorchObs) -> Tensor:
+        """Values of an episode's first step; with a memory, see `values`."""
+        return self.forward(obs)[1]
+
+    def get_distribution(self, obs: PyTorchObs) -> Distribution:
+        """The action distribution at an episode's first step."""
+        out = self.core(self._embedded(obs)[:, None])
+        return self._heads(out.output.squeeze(1))[0]
+
+    def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values, log-probabilities and entropies at an episode's first step; see `evaluate_segments`."""
+        distribution = self.get_distribution(obs)
+        return self.predict_values(obs), distribution.log_prob(actions), distribution.entropy()
+
+
+class ExpireSpanActorCriticCnnPolicy(ExpireSpanActorCriticPolicy):
+    """For images: SB3's `NatureCNN`, then as `ExpireSpanActorCriticPolicy`."""
+
+    def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+        return NatureCNN
+
+
+class ExpireSpanMultiInputActorCriticPolicy(ExpireSpanActorCriticPolicy):
+    """For dict observations: SB3's `CombinedExtractor`, then as `ExpireSpanActorCriticPolicy`."""
+
+    def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+        return CombinedExtractor
+
+
+def _batch_of(obs: PyTorchObs) -> int:
+    return len(next(iter(obs.values()))) if isinstance(obs, dict) else len(obs)
+
+
+MlpPolicy = ExpireSpanActorCriticPolicy
+CnnPolicy = ExpireSpanActorCriticCnnPolicy
+MultiInputPolicy = ExpireSpanMultiInputActorCriticPolicy
