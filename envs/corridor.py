@@ -1,8 +1,8 @@
 """The Corridor of the Expire-Span paper in MiniGrid's engine: a colour at one end, two doors at the other."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, SupportsInt
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -12,11 +12,8 @@ from minigrid.core.constants import COLOR_NAMES, DIR_TO_VEC
 from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import Ball, Door, Wall
-from minigrid.minigrid_env import MiniGridEnv
 
-LengthDistribution = Literal["log-uniform", "uniform"]
-Observation = Mapping[str, Any]
-"""MiniGrid's own: `image` (view, view, 3) uint8, `direction` and `mission`."""
+from envs.view import FastView
 
 HEIGHT = 5
 ROW = 2
@@ -27,7 +24,7 @@ ROW = 2
 _WALL = Wall()
 
 
-class CorridorEnv(MiniGridEnv):
+class CorridorEnv(FastView):
     """See a colour, walk `length` cells, take the door of that colour.
 
     ::
@@ -72,7 +69,7 @@ class CorridorEnv(MiniGridEnv):
         self,
         min_length: int = 3,
         max_length: int = 100,
-        length_distribution: LengthDistribution = "log-uniform",
+        length_distribution: str = "log-uniform",
         colors: Sequence[str] = ("red", "blue"),
         max_steps: int | None = None,
         agent_view_size: int = 3,
@@ -135,15 +132,13 @@ class CorridorEnv(MiniGridEnv):
         self.agent_dir = 0
         self.mission = self._gen_mission()
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode; `info["length"]` is its corridor's."""
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; `info["length"]` is its corridor's. The observation is MiniGrid's dictionary."""
         observation, info = super().reset(seed=seed, options=options)
         info["length"] = self.length
         return observation, info
 
-    def step(self, action: SupportsInt) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one of left (0), right (1), forward (2); see the class for reward, end and `info`.
 
         Raises:

@@ -79,9 +79,7 @@ class KeyCorridorPlanner:
                 return int(Actions.toggle)
         return int(way[0])
 
-    def _search(
-        self, start: _Pose, goal: Callable[[_Pose], bool], blocked: Cell | None = None
-    ) -> list[int] | None:
+    def _search(self, start: _Pose, goal: Callable[[_Pose], bool], blocked: Cell | None = None) -> list[int] | None:
         """Turns and moves of a shortest way, doors that aren't locked counted as open; None if there's none."""
         ways: dict[_Pose, list[int]] = {start: []}
         queue = deque([start])

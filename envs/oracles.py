@@ -74,9 +74,7 @@ def memoryless_control(env: gym.Env[Codes, int], seed: int = 0) -> Policy:
     raise ValueError(f"no control for {type(base).__name__}; there is one for Corridor, Memory and KeyCorridor")
 
 
-def play(
-    env: gym.Env[Codes, int], make_policy: Callable[[gym.Env[Codes, int]], Policy], seed: int
-) -> Episode:
+def play(env: gym.Env[Codes, int], make_policy: Callable[[gym.Env[Codes, int]], Policy], seed: int) -> Episode:
     """Play the episode that `seed` gives, with a fresh policy."""
     codes, _ = env.reset(seed=seed)
     policy = make_policy(env)

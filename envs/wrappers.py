@@ -16,7 +16,7 @@ agent stands at `[view // 2, view - 1]` and faces lower j."""
 MAX_CODE = max(OBJECT_TO_IDX.values())
 
 
-class MiniGridCodes(gym.Wrapper[Codes, SupportsInt, dict[str, Any], SupportsInt]):
+class MiniGridCodes(gym.Wrapper[Codes, SupportsInt, dict[str, Any], SupportsInt], gym.utils.RecordConstructorArgs):
     """A MiniGrid environment that is observed by its image codes alone and has only its first actions.
 
     Observations are `Box(0, 10, (view, view, 3), uint8)`: codes, no intensities. The bound of 10, MiniGrid's
@@ -33,7 +33,8 @@ class MiniGridCodes(gym.Wrapper[Codes, SupportsInt, dict[str, Any], SupportsInt]
     """
 
     def __init__(self, env: gym.Env[Any, Any], n_actions: int) -> None:
-        super().__init__(env)
+        gym.utils.RecordConstructorArgs.__init__(self, n_actions=n_actions)
+        gym.Wrapper.__init__(self, env)
         base = env.unwrapped
         if not isinstance(base, MiniGridEnv):
             raise ValueError(f"MiniGridCodes wraps MiniGrid environments, not {type(base).__name__}")
@@ -41,9 +42,7 @@ class MiniGridCodes(gym.Wrapper[Codes, SupportsInt, dict[str, Any], SupportsInt]
         self.action_space = spaces.Discrete(n_actions)
         self.observation_space = spaces.Box(0, MAX_CODE, (view, view, 3), np.uint8)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Codes, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Codes, dict[str, Any]]:
         """Start an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
         return observation["image"], info
