@@ -96,6 +96,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         backend: str = "plain",
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if not kwargs.get("share_features_extractor", True):
@@ -116,6 +118,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             features_extractor_class = self._default_extractor(observation_space)
         if features_extractor_class is MiniGridExtractor:
             features_extractor_kwargs = {"features_dim": dim} | (features_extractor_kwargs or {})
+        if optimizer_kwargs is None and optimizer_class is torch.optim.Adam:
+            optimizer_kwargs = {"eps": 1e-5, "fused": True}  # SB3's epsilon; one kernel for all parameters
         super().__init__(
             observation_space,
             action_space,
@@ -123,6 +127,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             net_arch or [],
             features_extractor_class=features_extractor_class,
             features_extractor_kwargs=features_extractor_kwargs,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
             **kwargs,
         )
 
@@ -141,6 +147,11 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         nn.init.zeros_(self.value_net.weight)
+        self._updates = 0
+        self.optimizer.register_step_post_hook(self._count_update)
+
+    def _count_update(self, *_: Any) -> None:
+        self._updates += 1
 
     # --- state ---
 
@@ -155,8 +166,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         return PolicyState(self.core.cache(state.cache.memory), self._weights_version())
 
     def _weights_version(self) -> int:
-        # Every change in place (optimiser step, loaded weights) counts up a tensor's version.
-        return sum(parameter._version for parameter in self.core.parameters())
+        # A change in place (loaded weights) counts up a tensor's version; a fused optimiser's step doesn't.
+        return self._updates + sum(parameter._version for parameter in self.core.parameters())
 
     # --- acting: one step ---
 
@@ -185,13 +196,6 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         cache = state.cache.write_(step.write) if in_place else state.cache.written(step.write)
         actions = actions.reshape(-1, *self.action_space.shape) if self.action_space.shape else actions
         return Act(actions, values, log_prob, step, PolicyState(cache, state.version))
-
-    def values(
-        self, obs: PyTorchObs, state: PolicyState, episode_starts: Bool[Tensor, " n_envs"]
-    ) -> Float[Tensor, " n_envs"]:
-        """What the next step would be worth; nothing is written."""
-        step = self.core.step(self._embedded(obs), self.refreshed(state).cache, episode_starts)
-        return self._heads(step.output)[1]
 
     # --- training: whole segments ---
 
@@ -284,31 +288,45 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             return np.clip(env_actions, self.action_space.low, self.action_space.high)
         return env_actions
 
-    # Inherited calls that know of no state: each answers for an episode's first step.
+    def get_distribution(
+        self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Bool[Tensor, " n_envs"] | None = None
+    ) -> Distribution:
+        """The action distribution of the step that comes next; nothing is written.
+
+        Args:
+            obs: observations as tensors, batch first.
+            state: before the step; default: of an episode's start.
+            episode_starts: True where an episode starts; default: nowhere.
+        """
+        return self._peek(obs, state, episode_starts)[0]
+
+    def predict_values(
+        self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Bool[Tensor, " n_envs"] | None = None
+    ) -> Float[Tensor, " n_envs"]:
+        """The value of the step that comes next; nothing is written. Arguments as `get_distribution`."""
+        return self._peek(obs, state, episode_starts)[1]
+
+    def _peek(
+        self, obs: PyTorchObs, state: PolicyState | None, episode_starts: Bool[Tensor, " n_envs"] | None
+    ) -> tuple[Distribution, Float[Tensor, " n_envs"]]:
+        state = self.initial_state(_batch_of(obs)) if state is None else self.refreshed(state)
+        return self._heads(self.core.step(self._embedded(obs), state.cache, episode_starts).output)
+
+    # Inherited calls that have no place for a state: each answers for an episode's first step.
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities of an episode's first step; with a memory, see `act`."""
-        n_envs = _batch_of(obs)
-        starts = torch.ones(n_envs, dtype=torch.bool, device=self.device)
-        step = self.act(obs, self.initial_state(n_envs), starts, deterministic)
+        starts = torch.ones(_batch_of(obs), dtype=torch.bool, device=self.device)
+        step = self.act(obs, self.initial_state(len(starts)), starts, deterministic)
         return step.actions, step.values, step.log_prob
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        return self.forward(observation, deterministic)[0]
-
-    def predict_values(self, obs: PyTorchObs) -> Tensor:
-        """Values of an episode's first step; with a memory, see `values`."""
-        return self.forward(obs)[1]
-
-    def get_distribution(self, obs: PyTorchObs) -> Distribution:
-        """The action distribution at an episode's first step."""
-        out = self.core(self._embedded(obs)[:, None])
-        return self._heads(out.output.squeeze(1))[0]
+        return self.get_distribution(observation).get_actions(deterministic)
 
     def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropies at an episode's first step; see `evaluate_segments`."""
-        distribution = self.get_distribution(obs)
-        return self.predict_values(obs), distribution.log_prob(actions), distribution.entropy()
+        distribution, values = self._peek(obs, None, None)
+        return values, distribution.log_prob(actions), distribution.entropy()
 
 
 class ExpireSpanActorCriticCnnPolicy(ExpireSpanActorCriticPolicy):

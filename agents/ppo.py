@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.nn import functional
 
-from agents.memory_budget import MemoryBudget
+from agents.memory_budget import SpanCoefficient
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy, PolicyState
 from agents.rollout import Minibatch, SegmentRolloutBuffer
@@ -56,8 +56,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         segment_length: steps trained in one call of the core, a divisor of `n_steps`; default: the greatest up
             to 64.
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget.
-        memory_budget: live memories a step and layer that are free of charge (see `MemoryBudget`); default: half
-            of the slots; 0 charges always, with `expire_loss_coef` as a constant.
+        memory_budget: live memories a step and layer that cost nothing (see `SpanCoefficient`), or a schedule;
+            default: half of the slots; 0 charges always, with `expire_loss_coef` as a constant.
 
     Raises:
         ValueError: for sizes that don't fit.
@@ -74,7 +74,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     def __init__(
         self,
         policy: str | type[ExpireSpanActorCriticPolicy],
-        env: GymEnv | str,
+        env: GymEnv | str | None,
         learning_rate: float | Schedule = 3e-4,
         n_steps: int = 128,
         batch_size: int = 256,
@@ -100,11 +100,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         *,
         segment_length: int | None = None,
         expire_loss_coef: float = 1e-4,
-        memory_budget: float | None = None,
+        memory_budget: float | Schedule | None = None,
     ) -> None:
         super().__init__(
             policy,
-            env,
+            env,  # type: ignore[arg-type]  # SB3's own load passes None, against its annotation
             learning_rate=learning_rate,
             n_steps=n_steps,
             gamma=gamma,
@@ -134,6 +134,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.memory_budget = memory_budget
         self.memory_statistics: dict[str, float] = {}
         """What the memory did in the last rollout, see `MemoryStatistics.read`."""
+        self.span_coefficient = SpanCoefficient(expire_loss_coef)
         self._state: PolicyState | None = None
         if _init_setup_model:
             self._setup_model()
@@ -160,9 +161,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 stacklevel=3,
             )
         self._segments_per_batch = self._fit_sizes()
-        if not hasattr(self, "_budget"):  # a loaded model brings the multiplier that it was saved with
-            budget = core.slots / 2 if self.memory_budget is None else self.memory_budget
-            self._budget = MemoryBudget(budget, self.expire_loss_coef)
+        self.memory_budget = FloatSchedule(core.slots / 2 if self.memory_budget is None else self.memory_budget)
         assert self.segment_length is not None
         self.rollout_buffer = SegmentRolloutBuffer(
             self.n_steps,
@@ -207,7 +206,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     # --- acting ---
 
     def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer | SegmentRolloutBuffer,
+        n_rollout_steps: int,
     ) -> bool:
         """Fills the buffer with `n_rollout_steps` of each environment; False if the callback stopped it.
 
@@ -251,7 +254,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         with torch.no_grad():
             obs = obs_as_tensor(last_obs, self.device)
             last_dones = torch.as_tensor(dones, dtype=torch.bool, device=self.device)
-            last_values = self.policy.values(obs, state, last_dones)
+            last_values = self.policy.predict_values(obs, state, last_dones)
         buffer.compute_returns_and_advantage(
             torch.as_tensor(rewards, device=self.device) + self.gamma * bootstraps, last_values, last_dones
         )
@@ -282,7 +285,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             rows = torch.as_tensor(cut, device=self.device)
             of_cut = PolicyState(state.cache.select(rows), state.version)
             starts = torch.zeros(len(cut), dtype=torch.bool, device=self.device)
-            bootstraps[rows] = self.policy.values(obs_as_tensor(stacked, self.device), of_cut, starts)
+            bootstraps[rows] = self.policy.predict_values(obs_as_tensor(stacked, self.device), of_cut, starts)
 
     # --- training ---
 
@@ -290,8 +293,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """Updates the policy from the rollout: `n_epochs` passes over its segments."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        self._budget.update(self.memory_statistics["live_memories"])
         assert callable(self.clip_range)
+        assert callable(self.memory_budget)
+        budget = self.memory_budget(self._current_progress_remaining)
+        self.span_coefficient.update(self.memory_statistics["live_memories"], budget)
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):
@@ -306,7 +311,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.logger.record("train/explained_variance", self._explained_variance())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-        self.logger.record("train/span_coef", self._budget.coefficient)
+        self.logger.record("train/span_coef", self.span_coefficient.value)
+        self.logger.record("train/memory_budget", budget)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
         if clip_range_vf is not None:
@@ -345,7 +351,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         value_loss = functional.mse_loss(values, batch.returns)
         entropy = -now.log_prob.mean() if now.entropy is None else now.entropy.mean()
         loss = (
-            policy_loss - self.ent_coef * entropy + self.vf_coef * value_loss + self._budget.coefficient * now.span_loss
+            policy_loss
+            - self.ent_coef * entropy
+            + self.vf_coef * value_loss
+            + self.span_coefficient.value * now.span_loss
         )
         with torch.no_grad():
             parts = {

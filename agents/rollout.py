@@ -97,10 +97,11 @@ class SegmentRolloutBuffer:
         if isinstance(self.obs, dict):
             assert isinstance(obs, dict)
             for key, buffer in self.obs.items():
-                buffer[segment, :, within] = obs[key]
+                buffer[segment, :, within] = obs[key].reshape(self.n_envs, *buffer.shape[3:])
         else:
             assert isinstance(obs, Tensor)
-            self.obs[segment, :, within] = obs
+            # SB3 counts a Discrete observation as a vector of one.
+            self.obs[segment, :, within] = obs.reshape(self.n_envs, *self.obs.shape[3:])
         self.episode_starts[segment, :, within] = episode_starts
         self.actions[segment, :, within] = actions
         self.values[segment, :, within] = values

@@ -3,14 +3,26 @@
 A field is named as the constructor argument that it becomes, and its default is that argument's.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from experiments.arguments import Value, parse_pairs
+from experiments.errors import UserError
 
 Memory = Literal["expiring", "transformer-xl", "none"]
+
+
+def values(config: "EnvConfig | CoreConfig | AgentConfig") -> dict[str, Any]:
+    """The settings by name; a whole number where a float is meant, as a preset may have it, becomes one."""
+    result = {}
+    for setting in dataclasses.fields(config):
+        value = getattr(config, setting.name)
+        is_float = setting.type in (float, float | None)
+        result[setting.name] = float(value) if is_float and value is not None else value
+    return result
 
 
 @dataclass(frozen=True)
@@ -58,16 +70,18 @@ class CoreConfig:
     """Ages below this have a relative position in attention; older states have none."""
     initial_span: float = 0.1
     """Share of --max-span that every span starts at, between 0 and 1."""
+    backend: Literal["plain", "sdpa", "flex"] = "plain"
+    """How attention over a segment is computed; flex needs CUDA."""
 
     def arguments(self) -> dict[str, Any]:
         """These settings as the policy's keyword arguments, with `memory` spelt out as slots and spans."""
-        names = ("dim", "depth", "heads", "slots", "max_span", "ramp_length", "seq_len", "initial_span")
-        arguments = {name: getattr(self, name) for name in names}
+        arguments = values(self)
+        del arguments["memory"]
         if self.memory == "none":
             arguments["slots"] = 0
         if self.memory == "transformer-xl":
             # A span shorter than the slots would fade states that there is room for.
-            arguments["max_span"] = max(self.max_span, self.slots)
+            arguments["max_span"] = float(max(self.max_span, self.slots))
         arguments["spans"] = "fixed" if self.memory == "transformer-xl" else "learned"
         return arguments
 
@@ -84,6 +98,8 @@ class AgentConfig:
     net_arch: tuple[int, ...] | None = None
     """Hidden layers of the policy's and the value's own networks after the core, such as 64 64; None for the
     policy's default."""
+    activation_fn: Literal["tanh", "relu", "elu", "gelu", "silu"] | None = None
+    """Activation of those networks; None for the policy's default."""
     learning_rate: float = 3e-4
     """Step size of Adam."""
     learning_rate_end: float | None = None
@@ -107,7 +123,7 @@ class AgentConfig:
     """The same for the value, on the scale of the returns; None doesn't clip it."""
     normalize_advantage: bool = True
     """Whether to normalise the advantages of a minibatch."""
-    ent_coef: float = 0.0
+    ent_coef: float = 0.01
     """Weight of the entropy bonus."""
     ent_coef_end: float | None = None
     """What --ent-coef falls to, linearly, by the end of the training; None keeps it constant."""
@@ -123,10 +139,13 @@ class AgentConfig:
     """Ends the passes over a rollout once the policy has moved this far; None never does."""
     stats_window_size: int = 100
     """Training episodes in the running success rate, return and length."""
-    expire_loss_coef: float = 1e-5
-    """Weight of the span loss, which makes memories expire; see --memory-budget."""
+    expire_loss_coef: float = 1e-4
+    """Greatest weight of the span loss, which makes memories expire; reached while they exceed --memory-budget."""
     memory_budget: float | None = None
-    """Live memories a step and layer that cost nothing; None for the agent's default."""
+    """Live memories a step and layer that cost nothing; None for half of the slots, 0 to charge always, with
+    --expire-loss-coef as a constant."""
+    memory_budget_end: float | None = None
+    """What the budget falls to, linearly, by the end of the training; None keeps it constant."""
     policy_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
     """Any other argument of the policy, such as ortho_init=False, as Python or JSON literals."""
 
@@ -166,6 +185,30 @@ class TrainConfig:
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     """A progress bar, a line now and then, or nothing; auto shows the bar on a terminal and lines elsewhere."""
 
+    def check(self) -> None:
+        """Raises a `UserError` for a number out of its range; what the library checks is left to it."""
+        whole = 10**12
+        for name, value, low, high in (
+            ("total-timesteps", self.total_timesteps, 1, whole),
+            ("n-envs", self.env.n_envs, 1, whole),
+            ("n-steps", self.agent.n_steps, 1, whole),
+            ("n-epochs", self.agent.n_epochs, 1, whole),
+            ("batch-size", self.agent.batch_size, 1, whole),
+            ("stats-window-size", self.agent.stats_window_size, 1, whole),
+            ("gamma", self.agent.gamma, 0.0, 1.0),
+            ("gae-lambda", self.agent.gae_lambda, 0.0, 1.0),
+            ("stop-at-success", self.stop_at_success, 0.0, 1.0),
+            ("seed", self.seed, 0, 10**9 - 1),
+            ("torch-threads", self.torch_threads, 1, 1024),
+            ("checkpoint-every", self.checkpoint_every, 1, whole),
+            ("keep-checkpoints", self.keep_checkpoints, 1, whole),
+        ):
+            if value is not None and not low <= value <= high:
+                limits = f"at least {low}" if high == whole else f"between {low} and {high}"
+                raise UserError(f"--{name} {value}: must be {limits}")
+        if not self.agent.learning_rate > 0:
+            raise UserError(f"--learning-rate {self.agent.learning_rate}: must be above 0")
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -186,8 +229,8 @@ class EvaluateConfig:
     count more often."""
     device: str = "auto"
     """auto (CUDA if there is any), cpu, cuda or cuda:N."""
-    torch_threads: int = 2
-    """CPU threads for PyTorch."""
+    torch_threads: int = 1
+    """CPU threads for PyTorch; acting is too little work for more."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +256,8 @@ class RecordConfig:
     """Arguments of the environment that differ from training's, such as min_length=60."""
     device: str = "auto"
     """auto (CUDA if there is any), cpu, cuda or cuda:N."""
-    torch_threads: int = 2
-    """CPU threads for PyTorch."""
+    torch_threads: int = 1
+    """CPU threads for PyTorch; acting is too little work for more."""
 
 
 @dataclass(frozen=True)

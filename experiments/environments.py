@@ -62,17 +62,6 @@ def check_spaces(env_id: str, observations: gym.Space[Any], actions: gym.Space[A
             )
 
 
-def is_minigrid_codes(observations: gym.Space[Any]) -> bool:
-    """Whether these are MiniGrid's codes of object, colour and state: `Box(0, 10, (view, view, 3), uint8)`."""
-    return (
-        isinstance(observations, spaces.Box)
-        and observations.dtype == "uint8"
-        and len(observations.shape) == 3
-        and observations.shape[2] == 3
-        and int(observations.high.max()) == 10
-    )
-
-
 def training_envs(env: EnvConfig, seed: int) -> VecEnv:
     """The environments that a training steps; the i-th is first reset with `seed + i`, later resets follow on.
 
@@ -150,4 +139,4 @@ def untested_arguments(env: EnvConfig) -> str | None:
     missing = [f"{name}={value}" for name, value in task.kwargs.items() if name not in env.env_kwargs]
     if not missing:
         return None
-    return f"{env.env_id} is meant to be used with --env-args {' '.join(missing)}: {task.demands}"
+    return f"{env.env_id} demands a memory with --env-args {' '.join(missing)} (`expire-span tasks` says why)"

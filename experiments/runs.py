@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from agents import ExpireSpanPPO
 
-from expire_span.version import __version__
+from agents import ExpireSpanPPO
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
 from experiments.errors import UserError, one_line
+from expire_span.version import __version__
 
 FORMAT_VERSION = 1
 """Of the run folder. Raise it when a folder written before can no longer be read."""
@@ -85,8 +86,10 @@ def prepare(run_dir: Path, overwrite: bool) -> None:
                 f"or --continue-from {run_dir} to go on with it"
             )
     existing = next(path for path in (run_dir.absolute(), *run_dir.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"--run-dir {run_dir} can't be written: no permission to write in {existing}")
+    if not existing.is_dir():
+        raise UserError(f"--run-dir {run_dir} can't be made: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"--run-dir {run_dir} can't be made: no permission to write in {existing}")
 
 
 def create(run_dir: Path, config: TrainConfig, device: torch.device, command: str) -> None:
@@ -241,7 +244,10 @@ def load(run_dir: Path, device_name: str, **load_arguments: Any) -> Run:
     # Whatever a broken archive makes the unpickling raise, the user is told which file it is.
     broken = (ValueError, KeyError, RuntimeError, EOFError, AttributeError, ImportError, TypeError, OSError)
     try:
-        model = ExpireSpanPPO.load(path, device=device, **load_arguments)
+        with warnings.catch_warnings():
+            # How its sizes fit was said when the training began.
+            warnings.filterwarnings("ignore", message="slots=|batch_size=")
+            model = ExpireSpanPPO.load(path, device=device, **load_arguments)
     except (zipfile.BadZipFile, *broken) as error:
         raise UserError(f"{path} can't be loaded: {one_line(error)}") from error
     return Run(run_dir, config, model)

@@ -124,8 +124,9 @@ def _flex(
 
 @lru_cache(maxsize=1)
 def _compiled_flex() -> Callable[..., Tensor]:
-    # Compiled on first use only: without it FlexAttention is a slow and memory-hungry reference.
-    return torch.compile(flex_attention)
+    # Compiled on first use only: without it FlexAttention is a slow and memory-hungry reference. With dynamic
+    # shapes torch 2.13's template for the CPU doesn't compile.
+    return torch.compile(flex_attention, dynamic=False)
 
 
 def _joined(past: Projection, own: Projection) -> tuple[Tensor, Tensor]:

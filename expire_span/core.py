@@ -138,7 +138,12 @@ class ExpireSpanCore(nn.Module):
         return CoreOutput(self.norm(x), after, torch.stack(losses).mean())
 
     def cache(self, memory: Memory) -> Cache:
-        """The memory with keys, values and spans as the weights are now; what `step` works on."""
+        """The memory with keys, values and spans as the weights are now; what `step` works on.
+
+        Raises:
+            ValueError: for a memory of another core's shape.
+        """
+        self._check_memory(memory, memory.mems.shape[1])
         past = [block.project(block.norm(mem)) for block, mem in zip(self._layers, memory.mems, strict=True)]
         keys, values, spans = (torch.stack(parts) for parts in zip(*past, strict=True))
         return Cache(memory, keys, values, spans)
@@ -154,7 +159,13 @@ class ExpireSpanCore(nn.Module):
             x: one input for each environment, `(batch, dim)`.
             cache: the cache before this step.
             episode_starts: True where this step begins an episode.
+
+        Raises:
+            ValueError: for shapes that don't fit.
         """
+        batch = cache.memory.mems.shape[1]
+        _check_shape("x", x, (batch, self.dim))
+        _check_shape("episode_starts", episode_starts, (batch,))
         elapsed_times = cache.memory.elapsed_times
         if episode_starts is not None:
             elapsed_times = forget(elapsed_times, episode_starts)
@@ -178,19 +189,23 @@ class ExpireSpanCore(nn.Module):
         batch, steps, dim = x.shape
         if dim != self.dim or steps == 0:
             raise ValueError(f"x has the shape {tuple(x.shape)}; it must be (batch, steps >= 1, {self.dim})")
-        if episode_starts is not None and episode_starts.shape != (batch, steps):
-            raise ValueError(
-                f"episode_starts has the shape {tuple(episode_starts.shape)}; it must be {(batch, steps)}, as x has"
-            )
-        if memory is None:
-            return self.empty_memory(batch)
+        _check_shape("episode_starts", episode_starts, (batch, steps))
+        memory = self.empty_memory(batch) if memory is None else memory
+        self._check_memory(memory, batch)
+        return memory
+
+    def _check_memory(self, memory: Memory, batch: int) -> None:
         expected = (self.depth, batch, self.slots, self.dim)
         if memory.mems.shape != expected or memory.elapsed_times.shape != expected[:3]:
             raise ValueError(
                 f"the memory has the shapes {tuple(memory.mems.shape)} and {tuple(memory.elapsed_times.shape)}; "
                 f"they must be {expected} and {expected[:3]}: (layers, batch, slots, dim)"
             )
-        return memory
+
+
+def _check_shape(name: str, tensor: Tensor | None, expected: tuple[int, ...]) -> None:
+    if tensor is not None and tensor.shape != expected:
+        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; it must be {expected}")
 
 
 class _LayerStep(NamedTuple):
@@ -218,7 +233,7 @@ def _step(
         lost = torch.where(kept, expire_mask(remaining, torch.ones_like(remaining), block.ramp_length), 1)
         ages = ages.scatter(1, slot[:, None], torch.where(kept[:, None], 0, ages.gather(1, slot[:, None])))
     else:
-        slot, kept, lost = span.long(), torch.zeros_like(span, dtype=torch.bool), torch.zeros_like(span)
+        slot, kept, lost = span.long(), torch.zeros_like(span, dtype=torch.bool), torch.ones_like(span)
     write = CacheWrite(slot, kept, states[:, 0], own.keys[:, :, 0], own.values[:, :, 0], span, ages)
     return attended.output, _LayerStep(write, attended.mask[:, 0, :slots], attended.weights[:, :, 0], lost > 0)
 

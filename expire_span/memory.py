@@ -57,17 +57,28 @@ class Cache(NamedTuple):
 
     def written(self, write: CacheWrite) -> "Cache":
         """A new cache with `write` in it; this one stays as it is."""
-        return self.clone().write_(write)
+        return self._put(write, Tensor.scatter, write.elapsed_times.clone())
 
     def write_(self, write: CacheWrite) -> "Cache":
         """Puts `write` into this very cache. For its sole owner, the rollout."""
-        self.memory.elapsed_times.copy_(write.elapsed_times)
-        if self.spans.shape[-1] > 0:
-            _put(self.memory.mems, 2, write.slot[..., None, None], write.state[:, :, None], write.kept)
-            _put(self.keys, 3, write.slot[..., None, None, None], write.key[..., None, :], write.kept)
-            _put(self.values, 3, write.slot[..., None, None, None], write.value[..., None, :], write.kept)
-            _put(self.spans, 2, write.slot[..., None], write.span[..., None], write.kept)
-        return self
+        return self._put(write, Tensor.scatter_, self.memory.elapsed_times.copy_(write.elapsed_times))
+
+    def _put(self, write: CacheWrite, scatter: Callable[..., Tensor], elapsed_times: Tensor) -> "Cache":
+        """The cache that `scatter` makes of each tensor with the write's row at its slot, where that is kept."""
+        if self.spans.shape[-1] == 0:
+            return self._replace(memory=Memory(self.memory.mems, elapsed_times))
+
+        def put(buffer: Tensor, dim: int, new: Tensor) -> Tensor:
+            row = new.unsqueeze(dim)
+            trailing = (1,) * (row.dim() - 2)
+            index = write.slot.reshape(*write.slot.shape, *trailing).expand_as(row)
+            kept = write.kept.reshape(*write.kept.shape, *trailing)
+            return scatter(buffer, dim, index, torch.where(kept, row, buffer.gather(dim, index)))
+
+        memory = Memory(put(self.memory.mems, 2, write.state), elapsed_times)
+        return Cache(
+            memory, put(self.keys, 3, write.key), put(self.values, 3, write.value), put(self.spans, 2, write.span)
+        )
 
     def clone(self) -> "Cache":
         """A copy that shares nothing with this cache."""
@@ -81,10 +92,3 @@ class Cache(NamedTuple):
         """This cache with `function` applied to each of its tensors (all have layers, batch in front)."""
         memory = Memory(function(self.memory.mems), function(self.memory.elapsed_times))
         return Cache(memory, function(self.keys), function(self.values), function(self.spans))
-
-
-def _put(buffer: Tensor, dim: int, slot: Tensor, new: Tensor, kept: Tensor) -> None:
-    """`buffer[.., slot, ..] = new` along `dim`, in place, where `kept`; `new` has size 1 there."""
-    index = slot.expand_as(new)
-    kept = kept.reshape(kept.shape + (1,) * (new.dim() - 2))
-    buffer.scatter_(dim, index, torch.where(kept, new, buffer.gather(dim, index)))

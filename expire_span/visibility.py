@@ -84,7 +84,8 @@ def compete(timeline: Timeline, spans: Float[Tensor, "b n"], slots: int) -> Comp
     remembered = times.shape[-1] - steps
     # before[t, j] = 1 for the segment's steps j before t; its last row, t = steps, is the segment's end.
     before = torch.ones(steps + 1, steps, dtype=spans.dtype, device=spans.device).tril(-1)
-    count = before @ later(slice(remembered, None)) + later(slice(0, remembered)).sum(1, keepdim=True)
+    with torch.autocast(spans.device.type, enabled=False):  # bfloat16 can't count beyond 256
+        count = before @ later(slice(remembered, None)) + later(slice(0, remembered)).sum(1, keepdim=True)
     evicted_at = (count < slots).to(spans.dtype).sum(1)
     return Competition(evicted_at, count[:, -1].long())
 

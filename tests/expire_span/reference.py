@@ -18,7 +18,7 @@ float64 where the core's parameters are float64.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Settings:
     max_span: float = 24
     ramp_length: int = 6
     seq_len: int = 8
-    spans: str = "learned"
+    spans: Literal["learned", "fixed"] = "learned"
 
 
 @dataclass
@@ -88,23 +88,23 @@ def span_of(block: Any, settings: Settings, normed: Tensor) -> Tensor:
     return settings.max_span * torch.sigmoid(linear(block.expire_span.to_expiration, normed)[0])
 
 
+def number(value: Tensor) -> float:
+    return float(value.detach())
+
+
 def mask_of(span: Tensor, age: int, ramp_length: int) -> Tensor:
     return torch.clamp(1 + (span - age) / ramp_length, 0, 1)
 
 
-def latest_deaths(
-    spans: Sequence[Tensor], times: range, now: int, settings: Settings
-) -> tuple[list[int], int]:
+def latest_deaths(spans: Sequence[Tensor], times: range, now: int, settings: Settings) -> tuple[list[int], int]:
     """Of the states of `times`, the live ones at step `now` that fit the slots, and how many live ones don't."""
-    live = [i for i in times if float(mask_of(spans[i], now - i, settings.ramp_length)) > 0]
-    latest_death_first = sorted(live, key=lambda i: (i + float(spans[i]), i), reverse=True)
+    live = [i for i in times if number(mask_of(spans[i], now - i, settings.ramp_length)) > 0]
+    latest_death_first = sorted(live, key=lambda i: (i + number(spans[i]), i), reverse=True)
     kept = latest_death_first[: settings.slots]
     return sorted(kept), len(live) - len(kept)
 
 
-def attend_step(
-    block: Any, settings: Settings, normed: Sequence[Tensor], t: int, masks: dict[int, Tensor]
-) -> Tensor:
+def attend_step(block: Any, settings: Settings, normed: Sequence[Tensor], t: int, masks: dict[int, Tensor]) -> Tensor:
     """Attention of step t over the states in `masks` {time: expire mask}, all heads, before the residual sum."""
     attention, dim = block.attention, settings.dim
     dim_head = dim // settings.heads
@@ -157,14 +157,14 @@ def run_reference(
                 if oldest is not None:
                     times = [i for i in times if t - i <= oldest[row]]
                 masks = {i: mask_of(spans[i], t - i, settings.ramp_length) for i in times}
-                ramp = [i for i in times if 0 < float(masks[i]) < 1]
+                ramp = [i for i in times if 0 < number(masks[i]) < 1]
                 charges += [spans[i] / settings.ramp_length for i in ramp]
                 out.evicted += evicted
                 out.on_ramp += len(ramp)
                 out.expired += sum(
-                    float(mask_of(spans[i], t - i, settings.ramp_length)) == 0 for i in range(firsts[t], t)
+                    number(mask_of(spans[i], t - i, settings.ramp_length)) == 0 for i in range(firsts[t], t)
                 )
-                out.masks[layer, row, t] = {i: float(m) for i, m in masks.items()}
+                out.masks[layer, row, t] = {i: number(m) for i, m in masks.items()}
                 masks[t] = torch.ones_like(spans[t])
                 h = states[row][t] + attend_step(block, settings, normed, t, masks)
                 inner = linear(block.feedforward.net[0], layer_norm(block.norm_feedforward, h))

@@ -1,6 +1,7 @@
 """Split invariance, independence of neighbours, and episode starts: values and gradients against the reference."""
 
 import functools
+import itertools
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_the_gradients_compared_are_not_zero(settings: Settings) -> None:
 @SLOTS
 @torch.no_grad()
 def test_rows_do_not_see_each_other(settings: Settings) -> None:
-    """Catches sums, cuts (`t[-n:]` on the batch axis), deletions or shapes that tie an environment to its neighbours."""
+    """Catches sums, cuts (`t[-n:]` of the batch), deletions or shapes that tie an environment to its neighbours."""
     core, x = make_core(settings), make_stream(settings)
     starts = STARTS["episode starts"]
     assert starts is not None
@@ -138,7 +139,7 @@ def test_an_episode_is_the_same_apart(settings: Settings, cut: str) -> None:
     bounds = [0, 13, 16, 17, 40, STEPS]
     starts = episodes(STEPS, *[bounds[:-1]] * BATCH)
     whole = RUNNERS[cut](core, settings, x, starts)
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in itertools.pairwise(bounds):
         apart = run_segments(core, x[:, begin:end], end - begin)
         close(whole.output[:, begin:end], apart.output, f"outputs of steps {begin} to {end}")
 

@@ -1,0 +1,45 @@
+"""Acting with an agent while looking at what its memory does."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from agents import ExpireSpanPPO
+from expire_span import StepOutput
+
+
+class Actor:
+    """An agent in `n_envs` environments, one step after the other.
+
+    Args:
+        model: the agent.
+        n_envs: environments that step side by side.
+        deterministic: take the likeliest actions; else sample.
+    """
+
+    def __init__(self, model: ExpireSpanPPO, n_envs: int, deterministic: bool) -> None:
+        self._policy = model.policy
+        self._policy.set_training_mode(False)
+        self._deterministic = deterministic
+        self._state = self._policy.initial_state(n_envs)
+
+    @torch.no_grad()
+    def act(self, observations: Any, episode_starts: Bool[np.ndarray, " n_envs"]) -> tuple[np.ndarray, StepOutput]:
+        """Actions as the environments take them, and what the core did in this step.
+
+        Args:
+            observations: as the environments gave them, one for each, stacked (in each entry of a dict).
+            episode_starts: whether this is an episode's first step.
+        """
+        obs, _ = self._policy.obs_to_tensor(observations)
+        starts = torch.as_tensor(episode_starts, device=self._policy.device)
+        acted = self._policy.act(obs, self._state, starts, deterministic=self._deterministic)
+        self._state = acted.state
+        return self._policy.to_env_actions(acted.actions), acted.step
+
+
+def live_memories(step: StepOutput) -> Float[np.ndarray, " n_envs"]:
+    """Live memories that each environment's step saw, itself excluded; mean over the layers."""
+    return (step.masks > 0).sum(dim=-1).float().mean(dim=0).cpu().numpy()

@@ -1,0 +1,213 @@
+"""What happens beside the learning: progress, checkpoints, stopping, schedules."""
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from stable_baselines3.common.callbacks import BaseCallback
+from tqdm import tqdm
+
+from agents import ExpireSpanPPO
+from experiments.runs import CHECKPOINTS, MODEL, written_whole
+
+LINES_EVERY = 10.0
+"""Seconds between two lines of progress where there is no bar."""
+
+
+def success_rate(model: ExpireSpanPPO) -> float | None:
+    """Share of the newest training episodes that succeeded; None where the environment doesn't say."""
+    successes = model.ep_success_buffer
+    return sum(successes) / len(successes) if successes else None
+
+
+def mean_return(model: ExpireSpanPPO) -> float | None:
+    """Mean return of the newest training episodes; None before the first has ended."""
+    episodes = model.ep_info_buffer
+    return sum(episode["r"] for episode in episodes) / len(episodes) if episodes else None
+
+
+class OurCallback(BaseCallback):
+    """A callback that does nothing at a step."""
+
+    model: ExpireSpanPPO
+
+    def _on_step(self) -> bool:
+        return True
+
+
+class Progress(OurCallback):
+    """Shows steps, steps a second, success rate and live memories a step, on standard error.
+
+    Args:
+        style: "bar", "lines" (one now and then) or "none".
+        total: steps at which the training ends.
+    """
+
+    def __init__(self, style: str, total: int) -> None:
+        super().__init__()
+        self._style, self._total = style, total
+        self._bar: tqdm | None = None
+        self._began = self._last_line = time.monotonic()
+        self._first_step = 0
+
+    def _on_training_start(self) -> None:
+        self._began = self._last_line = time.monotonic()
+        self._first_step = self.model.num_timesteps
+        if self._style == "bar":
+            self._bar = tqdm(
+                total=self._total, initial=self._first_step, unit=" steps", dynamic_ncols=True, file=sys.stderr
+            )
+
+    def _on_step(self) -> bool:
+        if self._bar is not None:
+            self._bar.update(min(self.num_timesteps, self._total) - self._bar.n)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(", ".join(self._facts()), refresh=False)
+        elif self._style == "lines" and time.monotonic() - self._last_line >= LINES_EVERY:
+            self._last_line = time.monotonic()
+            steps = self.num_timesteps
+            speed = (steps - self._first_step) / (self._last_line - self._began)
+            facts = [f"{steps:,} of {self._total:,} steps", f"{speed:,.0f} steps/s", *self._facts()]
+            print(", ".join(facts), file=sys.stderr, flush=True)
+
+    def _facts(self) -> list[str]:
+        facts = []
+        success, reward = success_rate(self.model), mean_return(self.model)
+        if success is not None:
+            facts.append(f"success {success:.3f}")
+        elif reward is not None:
+            facts.append(f"return {reward:.3g}")
+        live = self.model.memory_statistics.get("live_memories")
+        if live is not None:
+            facts.append(f"{live:.1f} live memories")
+        return facts
+
+    def close(self) -> None:
+        """Leaves the bar as it is; what is printed next begins on a new line."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Checkpoints(OurCallback):
+    """Saves the model every so many steps: a numbered file for the newest few, and `model.zip` for the last.
+
+    Args:
+        run_dir: the run folder.
+        every: environment steps between two checkpoints.
+        keep: numbered files to keep.
+    """
+
+    def __init__(self, run_dir: Path, every: int, keep: int) -> None:
+        super().__init__()
+        self._run_dir, self._every, self._keep = run_dir, every, keep
+        self._next = 0
+
+    def _on_training_start(self) -> None:
+        self._next = self.model.num_timesteps + self._every
+
+    def _on_rollout_start(self) -> None:
+        # Between two rollouts the optimiser has done all it will do with the steps counted so far.
+        if self.model.num_timesteps >= self._next:
+            self._next += self._every * (1 + (self.model.num_timesteps - self._next) // self._every)
+            self._save_numbered()
+
+    def _save_numbered(self) -> None:
+        save(self.model, self._run_dir)
+        folder = self._run_dir / CHECKPOINTS
+        folder.mkdir(exist_ok=True)
+        with written_whole(folder / f"{self.model.num_timesteps:012d}.zip") as partial:
+            shutil.copyfile(self._run_dir / MODEL, partial)
+        for old in sorted(folder.glob("*.zip"))[: -self._keep]:
+            old.unlink()
+
+
+def save(model: ExpireSpanPPO, run_dir: Path) -> None:
+    """Saves the model as the newest one of the run."""
+    with written_whole(run_dir / MODEL) as partial:
+        model.save(partial)
+
+
+class StopAtSuccess(OurCallback):
+    """Ends the training once the last `stats_window_size` episodes have reached a success rate.
+
+    Args:
+        success: the rate, in (0, 1]; None never stops.
+    """
+
+    def __init__(self, success: float | None) -> None:
+        super().__init__()
+        self._success = success
+        self._new_episodes = False
+        self.reached = False
+
+    def _on_step(self) -> bool:
+        # At a step and not at a rollout's end: the weights that are kept are those that the newest episodes ended
+        # with. SB3 counts the episodes that end in this step only after this call.
+        successes = self.model.ep_success_buffer
+        if self._success is not None and self._new_episodes and successes is not None:
+            full = len(successes) == successes.maxlen
+            self.reached = full and sum(successes) / len(successes) >= self._success
+        self._new_episodes = bool(self.locals["dones"].any())
+        return not self.reached
+
+
+@dataclass
+class StopRequest:
+    """Whether a signal has asked for the end of the training, and which."""
+
+    signal: int | None = None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Within this block Ctrl-C and SIGTERM only leave a request; a second one acts as it would have without us."""
+    request = StopRequest()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        request.signal = number
+        restore()
+
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in handled}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    try:
+        yield request
+    finally:
+        restore()
+
+
+class StopOnRequest(OurCallback):
+    """Ends the training at the next step once a signal has asked for it."""
+
+    def __init__(self, request: StopRequest) -> None:
+        super().__init__()
+        self._request = request
+
+    def _on_step(self) -> bool:
+        return self._request.signal is None
+
+
+class EntropySchedule(OurCallback):
+    """Moves `ent_coef` linearly from `start` to `end` over the training."""
+
+    def __init__(self, start: float, end: float) -> None:
+        super().__init__()
+        self._start, self._end = start, end
+
+    def _on_rollout_end(self) -> None:
+        done = min(1.0, self.model.num_timesteps / self.model._total_timesteps)
+        self.model.ent_coef = self._start + (self._end - self._start) * done
+        self.logger.record("train/ent_coef", self.model.ent_coef)

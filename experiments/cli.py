@@ -1,0 +1,146 @@
+"""The command line: `expire-span train | evaluate | record | tasks`."""
+
+import dataclasses
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import tyro
+from tyro.conf import subcommand
+
+from experiments import presets
+from experiments.arguments import merged
+from experiments.config import EvaluateConfig, RecordConfig, TasksConfig, TrainConfig
+from experiments.errors import UserError, one_line
+
+PROGRAM = "expire-span"
+
+Command = TrainConfig | EvaluateConfig | RecordConfig | TasksConfig
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program and returns its exit status: 0, 2 after a mistake of the user, 128 + N after signal N.
+
+    Args:
+        arguments: of the command line; None for `sys.argv`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    show_warning = warnings.showwarning
+    warnings.showwarning = _show_warning
+    try:
+        return _run(parse(words), words)
+    except UserError as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has read enough. What Python still wants to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return 130
+    finally:
+        warnings.showwarning = show_warning
+
+
+def parse(words: list[str]) -> Command:
+    """The command and its settings, a preset or the run to go on with already in them.
+
+    Raises:
+        UserError: for an unknown preset or a run that can't be read.
+        SystemExit: for what tyro can't parse (status 2), and after --help (status 0).
+    """
+    base = TrainConfig()
+    if words and words[0] == "train":
+        base = _base(_value_of(words, "--preset"), _value_of(words, "--continue-from"))
+    commands = (
+        Annotated[TrainConfig, subcommand("train", default=base)]
+        | Annotated[EvaluateConfig, subcommand("evaluate")]
+        | Annotated[RecordConfig, subcommand("record")]
+        | Annotated[TasksConfig, subcommand("tasks")]
+    )
+    command: Command = tyro.cli(
+        commands,
+        prog=PROGRAM,
+        description="Train, evaluate and record an agent whose memory expires.",
+        args=words,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    if isinstance(command, TrainConfig):
+        command = _with_base_arguments(command, base)
+    return command
+
+
+def _base(preset: str | None, continue_from: str | None) -> TrainConfig:
+    """What holds unless the command line says something else."""
+    if preset is not None and continue_from is not None:
+        raise UserError("--preset and --continue-from exclude each other: a run goes on with its own settings")
+    if continue_from is not None:
+        # Reading a run loads PyTorch, which `--help` and `tasks` can do without.
+        from experiments.runs import read_config
+
+        return dataclasses.replace(read_config(Path(continue_from)), run_dir=None, overwrite=False)
+    return TrainConfig() if preset is None else dataclasses.replace(presets.load(preset).config, preset=preset)
+
+
+def _with_base_arguments(config: TrainConfig, base: TrainConfig) -> TrainConfig:
+    """The arguments given are added to the preset's, if it's still the preset's environment."""
+    if config.env.env_id != base.env.env_id or config.continue_from is not None:
+        return config
+    env_args = merged(base.env.env_args, config.env.env_args, "--env-args")
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=env_args))
+
+
+def _value_of(words: Sequence[str], flag: str) -> str | None:
+    """The value of a flag, before anything is parsed: `--flag VALUE` or `--flag=VALUE`; the last one counts."""
+    value = None
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        word = word.replace("_", "-") if word.startswith("--") and "=" not in word else word
+        if word == flag:
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
+
+
+def _run(command: Command, words: list[str]) -> int:
+    # Imported here, since PyTorch and its friends take seconds that --help needn't.
+    match command:
+        case TrainConfig():
+            from experiments.train import train
+
+            return train(command, _program(), words)
+        case EvaluateConfig():
+            from experiments.evaluate import evaluate
+
+            return evaluate(command)
+        case RecordConfig():
+            from experiments.record import record
+
+            return record(command)
+        case TasksConfig():
+            from experiments.tasks import tasks
+
+            return tasks(command)
+
+
+def _program() -> str:
+    """How this program was called: the console script, or the module."""
+    return "python -m experiments" if Path(sys.argv[0]).name == "__main__.py" else PROGRAM
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning on one line; those of other packages' inner affairs aren't the user's."""
+    if issubclass(category, UserWarning):
+        text = one_line(message) if isinstance(message, Warning) else message
+        print(f"{PROGRAM}: warning: {text}", file=file or sys.stderr)

@@ -1,0 +1,168 @@
+"""`expire-span evaluate`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import envs
+from agents import ExpireSpanPPO
+from experiments import runs
+from experiments.acting import Actor, live_memories
+from experiments.config import EnvConfig, EvaluateConfig
+from experiments.environments import fresh_seeds, seeded_envs
+from experiments.episodes import Episode, mean, success_by_length, success_summary
+from experiments.errors import UserError, user_errors
+
+
+def play(
+    model: ExpireSpanPPO, env: EnvConfig, seeds: Sequence[int], n_envs: int = 16, deterministic: bool = True
+) -> list[Episode]:
+    """Plays one episode for each seed.
+
+    Environment j of n plays the episodes j, j + n, j + 2n, …, however long they take: were each new episode given
+    to whichever environment is free and the first so many counted, short episodes would be counted more often.
+
+    Args:
+        model: the agent.
+        env: the environment.
+        seeds: of the episodes, each used in the episode's reset.
+        n_envs: environments side by side, at most one for each seed.
+        deterministic: take the likeliest actions; else sample.
+
+    Returns:
+        The episodes in the order of the seeds.
+    """
+    n_envs = min(n_envs, len(seeds))
+    shares = [list(range(j, len(seeds), n_envs)) for j in range(n_envs)]
+    vec_env = seeded_envs(env, [[seeds[i] for i in share] for share in shares])
+    try:
+        return _play(model, vec_env, shares, seeds, deterministic)
+    finally:
+        vec_env.close()
+
+
+def _play(
+    model: ExpireSpanPPO, vec_env: Any, shares: list[list[int]], seeds: Sequence[int], deterministic: bool
+) -> list[Episode]:
+    n_envs = len(shares)
+    actor = Actor(model, n_envs, deterministic)
+    episodes: dict[int, Episode] = {}
+    done_of = [0] * n_envs
+    live = np.zeros(n_envs)
+    observations, starts = vec_env.reset(), np.ones(n_envs, dtype=bool)
+    while len(episodes) < len(seeds):
+        actions, step = actor.act(observations, starts)
+        live += live_memories(step)
+        observations, _, starts, infos = vec_env.step(actions)
+        for j in np.flatnonzero(starts):
+            if done_of[j] < len(shares[j]):
+                index = shares[j][done_of[j]]
+                episodes[index] = _episode(seeds[index], infos[j], float(live[j]))
+                done_of[j] += 1
+            live[j] = 0.0
+    return [episodes[index] for index in range(len(seeds))]
+
+
+def _episode(seed: int, info: dict[str, Any], live: float) -> Episode:
+    steps = int(info["episode"]["l"])
+    success, length = info.get("is_success"), info.get("length")
+    return Episode(
+        seed=seed,
+        reward=float(info["episode"]["r"]),
+        steps=steps,
+        live_memories=live / steps,
+        success=None if success is None else bool(success),
+        length=None if length is None else int(length),
+    )
+
+
+def summarise(episodes: Sequence[Episode], levels: Sequence[Episode] | None) -> dict[str, Any]:
+    """What `evaluate --json` says of the episodes, and of the levels where the task has few."""
+    summary = success_summary(episodes)
+    if summary["success_rate"] is None:
+        summary["success_missing"] = "the environment doesn't set info['is_success'] at the end of an episode"
+    returns = [episode.reward for episode in episodes]
+    summary |= {
+        "mean_return": mean(returns),
+        "std_return": float(np.std(returns)),
+        "mean_length": mean([episode.steps for episode in episodes]),
+        "live_memories": _live_a_step(episodes),
+        "episodes": len(episodes),
+        "success_by_length": success_by_length(episodes),
+        "levels": None,
+        "levels_solved": None,
+    }
+    if levels is not None:
+        summary |= {"levels": len(levels), "levels_solved": sum(bool(level.success) for level in levels)}
+    return summary
+
+
+def _live_a_step(episodes: Sequence[Episode]) -> float:
+    """Mean over all steps, so a long episode counts more than a short one."""
+    steps = sum(episode.steps for episode in episodes)
+    return sum(episode.live_memories * episode.steps for episode in episodes) / steps
+
+
+def evaluate(config: EvaluateConfig) -> int:
+    """Runs `expire-span evaluate`; prints the result on standard output and returns 0.
+
+    Raises:
+        UserError: for a folder that isn't a run's, or settings out of range.
+    """
+    seeds = fresh_seeds(config.seed, config.episodes)
+    if config.n_envs < 1:
+        raise UserError(f"--n-envs {config.n_envs}: must be at least 1")
+    if config.torch_threads < 1:
+        raise UserError(f"--torch-threads {config.torch_threads}: must be at least 1")
+    torch.set_num_threads(config.torch_threads)
+    run = runs.load(Path(config.run_dir), config.device)
+    env, deterministic = run.config.env, not config.sampled
+    run.model.set_random_seed(config.seed)
+    with user_errors(ValueError):
+        level_seeds = envs.levels(env.env_id, **env.env_kwargs)
+    episodes = play(run.model, env, seeds, config.n_envs, deterministic)
+    levels = None if level_seeds is None else play(run.model, env, level_seeds, config.n_envs, deterministic)
+    result = {
+        "run": str(run.path),
+        "env": env.env_id,
+        "env_args": env.env_kwargs,
+        "timesteps": run.model.num_timesteps,
+        "actions": "deterministic" if deterministic else "sampled",
+        "seeds": [seeds[0], seeds[-1]],
+        "device": str(run.model.device),
+        **summarise(episodes, levels),
+    }
+    if config.json:
+        print(json.dumps(result, allow_nan=False))
+    else:
+        print("\n".join(_lines(result)))
+    return 0
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    arguments = " ".join(f"{name}={value}" for name, value in result["env_args"].items())
+    lines = [
+        f"{result['run']}: {' '.join((result['env'], arguments)).strip()}, trained for {result['timesteps']:,} steps",
+        f"episodes:      {result['episodes']}, {result['actions']} actions, fresh seeds "
+        f"{result['seeds'][0]} to {result['seeds'][1]} (training's lie below 10**9)",
+        f"success:       {_success(result) or 'unknown: ' + str(result.get('success_missing'))}",
+        f"return:        {result['mean_return']:.3f} (standard deviation {result['std_return']:.3f})",
+        f"length:        {result['mean_length']:.1f} steps",
+        f"live memories: {result['live_memories']:.1f} a step and layer",
+    ]
+    for name, part in (result["success_by_length"] or {}).items():
+        lines.append(f"  length {name + ':':8} {_success(part)} in {part['episodes']} episodes")
+    if result["levels"] is not None:
+        lines.append(f"levels:        {result['levels_solved']} of {result['levels']} solved")
+    return lines
+
+
+def _success(part: dict[str, Any]) -> str | None:
+    if part["success_rate"] is None:
+        return None
+    low, high = part["success_interval"]
+    return f"{part['success_rate']:.3f} (95 % interval {low:.3f} to {high:.3f})"

@@ -1,0 +1,104 @@
+"""`expire-span record`."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from experiments import runs, video
+from experiments.arguments import merged
+from experiments.config import EnvConfig, RecordConfig
+from experiments.drawing import Painter
+from experiments.environments import SeededEpisodes, fresh_seeds, make
+from experiments.errors import UserError
+from experiments.moments import RecordedEpisode, record_episode
+
+HOLD_SECONDS = 1.5
+"""How long the end of an episode is shown."""
+
+
+def record(config: RecordConfig) -> int:
+    """Runs `expire-span record`; returns 0.
+
+    Raises:
+        UserError: for a folder that isn't a run's, an output that can't be written, an environment that doesn't
+            render, or settings out of range; all before any episode is played.
+    """
+    # Environments that draw with SDL would look for a screen, which pixels don't need.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    run_dir = Path(config.run_dir)
+    seeds = fresh_seeds(config.seed, config.episodes)
+    for flag, value in (("fps", config.fps), ("max-steps", config.max_steps), ("torch-threads", config.torch_threads)):
+        if not value > 0:
+            raise UserError(f"--{flag} {value}: must be above 0")
+    runs.read_config(run_dir)
+    output = Path(config.output) if config.output is not None else run_dir / "video.mp4"
+    video.check_output(output)
+    torch.set_num_threads(config.torch_threads)
+    run = runs.load(run_dir, config.device)
+    run.model.set_random_seed(config.seed)
+    env_args = merged(run.config.env.env_args, config.env_args, "--env-args")
+    env_config = dataclasses.replace(run.config.env, env_args=env_args)
+    if output.suffix.lower() == ".png":
+        seeds = seeds[:1]
+    episodes = record_episodes(run, env_config, seeds, not config.sampled, config.max_steps)
+    painter = Painter(episodes, env_config.env_id.rpartition("/")[2], run.model.policy.core.slots)
+    count = video.write(output, _pictures(painter, episodes, config.fps, output.suffix.lower()), config.fps)
+    outcomes = [episode.moments[-1].outcome for episode in episodes]
+    solved = f", {outcomes.count('success')} of them solved" if "the end" not in outcomes else ""
+    print(f"{output}: {len(episodes)} episodes{solved}, {count} pictures")
+    return 0
+
+
+def record_episodes(
+    run: runs.Run, env_config: EnvConfig, seeds: list[int], deterministic: bool, max_steps: int
+) -> list[RecordedEpisode]:
+    """Plays and records one episode for each seed.
+
+    Raises:
+        UserError: if the environment can't be rendered, or isn't one that the agent can play.
+    """
+    try:
+        env = make(env_config, render_mode="rgb_array")
+    except UserError as error:
+        raise UserError(f"{env_config.env_id} can't be recorded: {error}") from error
+    if "rgb_array" not in env.metadata.get("render_modes", ()):
+        env.close()
+        raise UserError(f"{env_config.env_id} can't be recorded: it doesn't render to pixels (rgb_array)")
+    trained_on = make(run.config.env)
+    trained_on.close()
+    if env.observation_space != trained_on.observation_space:
+        env.close()
+        raise UserError(
+            f"--env-args: the agent was trained on observations {trained_on.observation_space}, not "
+            f"{env.observation_space}: leave out what changes them"
+        )
+    seeded = SeededEpisodes(env, seeds)
+    progress = tqdm(seeds, desc="episodes", disable=not sys.stderr.isatty(), file=sys.stderr, leave=False)
+    try:
+        return [
+            record_episode(seeded, run.model, number, deterministic, max_steps)
+            for number, _ in enumerate(progress, start=1)
+        ]
+    finally:
+        env.close()
+
+
+def _pictures(painter: Painter, episodes: list[RecordedEpisode], fps: float, suffix: str) -> Iterator[Image.Image]:
+    hold = max(1, round(HOLD_SECONDS * fps))
+    for number, episode in enumerate(episodes):
+        last = len(episode.moments) - 1
+        if suffix == ".png":
+            # The last step that acts: after it the memories are the same, but nothing is decided any more.
+            yield painter.paint(number, last - 1)
+            continue
+        for index in range(last):
+            yield painter.paint(number, index)
+        final = painter.paint(number, last)
+        for _ in range(hold):
+            yield final

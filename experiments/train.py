@@ -1,0 +1,288 @@
+"""`expire-span train`."""
+
+import dataclasses
+import inspect
+import shlex
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from agents import ExpireSpanPPO, MiniGridExtractor
+from agents.extractors import is_minigrid_codes
+from experiments import runs
+from experiments.arguments import parse_pairs
+from experiments.callbacks import (
+    Checkpoints,
+    EntropySchedule,
+    OurCallback,
+    Progress,
+    StopAtSuccess,
+    StopOnRequest,
+    StopRequest,
+    mean_return,
+    save,
+    stop_on_signals,
+    success_rate,
+)
+from experiments.config import AgentConfig, CoreConfig, TrainConfig, values
+from experiments.environments import TRAINING_SEEDS, training_envs, untested_arguments
+from experiments.errors import UserError, user_errors
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+MAY_CHANGE = {
+    *("total_timesteps", "stop_at_success", "device", "torch_threads", "checkpoint_every", "keep_checkpoints"),
+    *("progress", "continue_from", "run_dir", "overwrite", "env.vec_env"),
+}
+"""Settings that may differ when a run is gone on with; the others made the model what it is."""
+
+# What a wrong setting makes Stable-Baselines3 and our library raise while a model is built.
+_WRONG_SETTING = (ValueError, AssertionError, TypeError)
+
+
+def policy_name(agent: AgentConfig, observations: spaces.Space[Any]) -> str:
+    """The policy by SB3's name: as set, or chosen by the observations."""
+    if agent.policy != "auto":
+        return agent.policy
+    if isinstance(observations, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(observations) else "MlpPolicy"
+
+
+def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Space[Any]) -> dict[str, Any]:
+    """The policy's keyword arguments."""
+    kwargs: dict[str, Any] = core.arguments()
+    if agent.net_arch is not None:
+        kwargs["net_arch"] = list(agent.net_arch)
+    if agent.activation_fn is not None:
+        kwargs["activation_fn"] = ACTIVATIONS[agent.activation_fn]
+    if agent.extractor == "minigrid" or (agent.extractor == "auto" and is_minigrid_codes(observations)):
+        kwargs["features_extractor_class"] = MiniGridExtractor
+    return kwargs | parse_pairs(agent.policy_args, "--policy-args")
+
+
+def build_model(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> ExpireSpanPPO:
+    """A new agent.
+
+    Raises:
+        UserError: for settings that don't fit, or that the policy doesn't have.
+    """
+    agent = config.agent
+    known = inspect.signature(ExpireSpanPPO).parameters
+    arguments = {name: value for name, value in values(agent).items() if name in known and name != "policy"}
+    if agent.learning_rate_end is not None:
+        arguments["learning_rate"] = LinearSchedule(agent.learning_rate, agent.learning_rate_end, 1.0)
+    if agent.memory_budget_end is not None:
+        start = config.core.slots / 2 if agent.memory_budget is None else agent.memory_budget
+        arguments["memory_budget"] = LinearSchedule(start, agent.memory_budget_end, 1.0)
+    observations = vec_env.observation_space
+    with user_errors(*_WRONG_SETTING):
+        return ExpireSpanPPO(
+            policy_name(agent, observations),
+            vec_env,
+            policy_kwargs=policy_kwargs(config.core, agent, observations),
+            seed=config.seed,
+            device=device,
+            **arguments,
+        )
+
+
+@dataclass
+class Session:
+    """A training about to begin: everything is checked, nothing is written yet."""
+
+    config: TrainConfig
+    run_dir: Path
+    device: torch.device
+    model: ExpireSpanPPO
+    vec_env: VecEnv
+
+
+def default_run_dir(config: TrainConfig) -> str:
+    """`runs/corridor` for a preset, `runs/MiniGrid-MemoryS9-v0-seed0` without one."""
+    name = config.preset or config.env.env_id.rpartition(":")[2].replace("/", "-")
+    return f"runs/{name}-seed{config.seed}"
+
+
+def new_session(config: TrainConfig) -> Session:
+    """A training from scratch. Raises a `UserError` for anything that can't be."""
+    run_dir = Path(config.run_dir or default_run_dir(config))
+    runs.prepare(run_dir, config.overwrite)
+    device = runs.check_device(config.device)
+    vec_env = training_envs(config.env, config.seed)
+    try:
+        model = build_model(config, vec_env, device)
+    except BaseException:
+        vec_env.close()
+        raise
+    return Session(dataclasses.replace(config, run_dir=str(run_dir)), run_dir, device, model, vec_env)
+
+
+def changed_settings(before: TrainConfig, now: TrainConfig) -> list[str]:
+    """Flags of the settings that differ and may not."""
+
+    def flat(config: TrainConfig) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, value in dataclasses.asdict(config).items():
+            if isinstance(value, dict):
+                values |= {f"{name}.{part}": inner for part, inner in value.items()}
+            else:
+                values[name] = value
+        return values
+
+    old, new = flat(before), flat(now)
+    return [name for name in old if old[name] != new[name] and name not in MAY_CHANGE]
+
+
+def continued_session(config: TrainConfig) -> Session:
+    """A training that goes on from a run's newest model. Raises a `UserError` where that can't be."""
+    run_dir = Path(config.continue_from or "")
+    if config.run_dir is not None or config.overwrite:
+        raise UserError("--continue-from goes on in the run's own folder: leave out --run-dir and --overwrite")
+    before = runs.read_config(run_dir)
+    for name in changed_settings(before, config):
+        flag = name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
+        raise UserError(f"--{flag} can't change when going on with {run_dir}: leave it out, or train anew")
+    device = runs.check_device(config.device)
+    vec_env = training_envs(config.env, config.seed)
+    try:
+        model = runs.load(run_dir, str(device), env=vec_env).model
+        if model.num_timesteps >= config.total_timesteps:
+            raise UserError(
+                f"{run_dir} has done {model.num_timesteps} steps already: give --total-timesteps above that"
+            )
+        # Not the levels and the chances of the first steps once more.
+        seed = int(np.random.SeedSequence([config.seed, model.num_timesteps]).generate_state(1)[0]) % TRAINING_SEEDS
+        model.set_random_seed(seed)
+    except BaseException:
+        vec_env.close()
+        raise
+    config = dataclasses.replace(config, run_dir=str(run_dir), continue_from=None, overwrite=False)
+    return Session(config, run_dir, device, model, vec_env)
+
+
+def logger_for(run_dir: Path, timesteps: int) -> Logger:
+    """TensorBoard and CSV in the run folder; a continued run writes a CSV file of its own, since SB3's truncates."""
+    name = f"progress-{timesteps:012d}.csv" if timesteps else "progress.csv"
+    return Logger(str(run_dir), [CSVOutputFormat(str(run_dir / name)), TensorBoardOutputFormat(str(run_dir))])
+
+
+def style_of_progress(config: TrainConfig) -> str:
+    """ "bar", "lines" or "none"."""
+    if config.progress != "auto":
+        return config.progress
+    return "bar" if sys.stderr.isatty() else "lines"
+
+
+def learn(session: Session, request: StopRequest) -> dict[str, Any]:
+    """Trains, saves the model and returns the summary, which it also writes to the run folder."""
+    config, model, run_dir = session.config, session.model, session.run_dir
+    first = model.num_timesteps
+    model.set_logger(logger_for(run_dir, first))
+    progress = Progress(style_of_progress(config), config.total_timesteps)
+    goal = StopAtSuccess(config.stop_at_success)
+    checkpoints = Checkpoints(run_dir, config.checkpoint_every, config.keep_checkpoints)
+    callbacks: list[OurCallback] = [progress, checkpoints, goal, StopOnRequest(request)]
+    if config.agent.ent_coef_end is not None:
+        callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
+    began = time.monotonic()
+    try:
+        # SB3 adds to the steps already done where it doesn't count from 0 again.
+        model.learn(
+            config.total_timesteps - first, callback=CallbackList(list(callbacks)), reset_num_timesteps=first == 0
+        )
+    finally:
+        progress.close()
+    seconds = time.monotonic() - began
+    save(model, run_dir)
+    model.logger.close()
+    reason = "signal" if request.signal else "success" if goal.reached else "total-timesteps"
+    summary = {
+        "stopped_by": reason,
+        "timesteps": model.num_timesteps,
+        "seconds": round(seconds, 1),
+        "steps_per_second": round((model.num_timesteps - first) / seconds, 1),
+        "training_success_rate": success_rate(model),
+        "training_mean_return": mean_return(model),
+        "live_memories": model.memory_statistics.get("live_memories"),
+    }
+    runs.write_json(run_dir / runs.SUMMARY, summary)
+    return summary
+
+
+def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
+    """Runs `expire-span train`.
+
+    Args:
+        config: the settings, presets and tasks already resolved.
+        program: how this program was called, for the hint how to go on.
+        arguments: its arguments, for the record.
+
+    Returns:
+        The exit status: 0, or 128 plus the signal that stopped it.
+
+    Raises:
+        UserError: for settings that can't be, before anything is written.
+    """
+    config.check()
+    torch.set_num_threads(config.torch_threads)
+    session = continued_session(config) if config.continue_from else new_session(config)
+    config, run_dir = session.config, session.run_dir
+    hint = untested_arguments(config.env)
+    if hint:
+        print(f"expire-span: note: {hint}", file=sys.stderr)
+    command = shlex.join([*program.split(), *arguments])
+    try:
+        with stop_on_signals() as request:
+            if session.model.num_timesteps:
+                runs.note_continuation(run_dir, config, session.device, command, session.model.num_timesteps)
+            else:
+                with user_errors(OSError, prefix=f"--run-dir {run_dir} can't be written: "):
+                    runs.create(run_dir, config, session.device, command)
+            summary = learn(session, request)
+    finally:
+        session.vec_env.close()
+    print(f"{run_dir}: {_sentence(summary, config)}")
+    if request.signal is None:
+        return 0
+    go_on = ["train", "--continue-from", str(run_dir), "--total-timesteps", str(config.total_timesteps)]
+    name = signal.Signals(request.signal).name
+    print(f"stopped by {name}; the model is saved. To go on: {program} {shlex.join(go_on)}")
+    return 128 + request.signal
+
+
+def _sentence(summary: dict[str, Any], config: TrainConfig) -> str:
+    parts = [
+        f"{summary['timesteps']:,} steps",
+        f"{summary['seconds']:,.0f} s",
+        f"{summary['steps_per_second']:,.0f} steps/s",
+    ]
+    if summary["training_success_rate"] is not None:
+        parts.append(f"success {summary['training_success_rate']:.3f} in training")
+    elif summary["training_mean_return"] is not None:
+        parts.append(f"return {summary['training_mean_return']:.3g} in training")
+    if summary["live_memories"] is not None:
+        parts.append(f"{summary['live_memories']:.1f} live memories a step")
+    if summary["stopped_by"] == "success":
+        window = config.agent.stats_window_size
+        parts.append(f"stopped early: {config.stop_at_success} of the last {window} episodes reached")
+    return ", ".join(parts)

@@ -1,0 +1,67 @@
+"""Small environments whose right answers are known."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class RecallEnv(gym.Env[np.ndarray, np.int64]):
+    """A cue at the first step, silence, and at the last step the question which cue it was.
+
+    Chance is 0.5, whatever a policy without a memory does: what it sees at the last step is always the same.
+    """
+
+    def __init__(self, delay: int = 6) -> None:
+        self.observation_space = spaces.Box(0, 1, (3,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.delay = delay
+        self._step, self._cue = 0, 0
+
+    def _observation(self) -> np.ndarray:
+        observation = np.zeros(3, np.float32)
+        if self._step == 0:
+            observation[self._cue] = 1
+        if self._step == self.delay:
+            observation[2] = 1
+        return observation
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._step, self._cue = 0, int(self.np_random.integers(2))
+        return self._observation(), {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict]:
+        done = self._step == self.delay
+        success = bool(done and int(action) == self._cue)
+        self._step += 1
+        return self._observation(), float(success), done, False, {"is_success": success} if done else {}
+
+
+class ClockEnv(gym.Env[Any, Any]):
+    """Random observations of any space; episodes of a random length, some ended by a time limit, some for good.
+
+    The reward is random too: nothing can be learned, everything can be checked.
+    """
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, mean_length: float = 9) -> None:
+        self.observation_space, self.action_space = observation_space, action_space
+        self._end = 1 / mean_length
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        assert self.action_space.contains(action), action
+        terminated = bool(self.np_random.random() < self._end / 2)
+        truncated = not terminated and bool(self.np_random.random() < self._end / 2)
+        return self.observation_space.sample(), float(self.np_random.normal()), terminated, truncated, {}
+
+
+def box(*shape: int) -> spaces.Box:
+    """A float box of this shape, within -1 and 1."""
+    return spaces.Box(-1, 1, shape, np.float32)

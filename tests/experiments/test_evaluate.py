@@ -1,0 +1,88 @@
+"""Evaluation: what is counted, and how it is said."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import runs
+from experiments.environments import TRAINING_SEEDS, fresh_seeds
+from experiments.episodes import Episode, success_by_length, success_summary, wilson_interval
+from experiments.evaluate import play
+from tests.experiments.conftest import TINY, Cli
+
+
+def test_json_is_one_object_and_nothing_else(trained: Path) -> None:
+    """A warning or a progress bar on standard output breaks whoever parses it."""
+    command = [sys.executable, "-m", "experiments", "evaluate", str(trained), "--episodes", "10", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    result = json.loads(done.stdout)
+    required = {"success_rate", "success_interval", "mean_return", "mean_length", "live_memories", "episodes"}
+    assert required <= result.keys()
+    assert result["episodes"] == 10
+    assert 0 <= result["success_interval"][0] <= result["success_rate"] <= result["success_interval"][1] <= 1
+    assert result["seeds"] == [TRAINING_SEEDS, TRAINING_SEEDS + 9]
+    assert result["levels"] == 16
+    assert 0 <= result["levels_solved"] <= 16
+
+
+def test_text(trained: Path, cli: Cli) -> None:
+    """Output that leaves open how the actions were taken, or leaves out the levels."""
+    outcome = cli("evaluate", trained, "--episodes", 5, "--sampled")
+    assert outcome.status == 0
+    assert "sampled actions, fresh seeds" in outcome.out
+    assert "of 16 solved" in outcome.out
+
+
+def test_number_of_environments_changes_nothing(trained: Path) -> None:
+    """Counting whichever episodes end first favours the short ones; so does a seed that depends on n_envs."""
+    run = runs.load(trained, "cpu")
+    seeds = fresh_seeds(0, 7)
+    alone = play(run.model, run.config.env, seeds, n_envs=1)
+    together = play(run.model, run.config.env, seeds, n_envs=3)
+    assert [episode.seed for episode in together] == seeds
+    assert [(e.steps, e.success, e.reward) for e in alone] == [(e.steps, e.success, e.reward) for e in together]
+    assert [e.live_memories for e in alone] == pytest.approx([e.live_memories for e in together])
+
+
+def test_live_memories_start_at_none(trained: Path) -> None:
+    """Memories of the episode before, counted in the next one; a step's own state, counted as its memory."""
+    run = runs.load(trained, "cpu")
+    for episode in play(run.model, run.config.env, fresh_seeds(1, 6), n_envs=2):
+        at_most = sum(min(past, 6) for past in range(episode.steps)) / episode.steps
+        assert 0 <= episode.live_memories <= at_most
+
+
+def test_corridor_by_length(tmp_path: Path, cli: Cli) -> None:
+    """A success rate that hides that only the short corridors are solved."""
+    run = tmp_path / "run"
+    args = ("--env", "ExpireSpan/Corridor-v0", "--env-args", "max_length=30", "max_steps=25")
+    assert cli("train", *args, *TINY, "--total-timesteps", 64, "--run-dir", run).status == 0
+    result = json.loads(cli("evaluate", run, "--episodes", 12, "--json").out)
+    by_length = result["success_by_length"]
+    assert set(by_length) <= {"1-10", "11-25", "26-50"}
+    assert sum(part["episodes"] for part in by_length.values()) == 12
+    assert result["levels"] is None
+
+
+def episode(success: bool | None, length: int | None = None) -> Episode:
+    return Episode(seed=0, reward=0.0, steps=1, live_memories=0.0, success=success, length=length)
+
+
+def test_wilson_interval() -> None:
+    """The normal approximation gives 1 to 1 for a perfect score, which claims certainty from ten episodes."""
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-5)
+    assert wilson_interval(10, 10) == pytest.approx((0.72247, 1.0), abs=1e-5)
+    assert wilson_interval(98, 100) == pytest.approx((0.93000, 0.99450), abs=1e-4)
+
+
+def test_summaries() -> None:
+    """Bounds of the length ranges off by one; a rate made of the episodes that happened to say something."""
+    parts = success_by_length([episode(True, 50), episode(False, 51), episode(True, 100), episode(True, 500)])
+    assert parts is not None
+    assert list(parts) == ["26-50", "51-100", "201-"]
+    assert [part["success_rate"] for part in parts.values()] == [1.0, 0.5, 1.0]
+    assert success_by_length([episode(True)]) is None
+    assert success_summary([episode(True), episode(None)])["success_rate"] is None

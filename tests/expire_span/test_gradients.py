@@ -1,0 +1,156 @@
+"""Gradients where they are easily lost or poisoned: at the start, on the ramp, in empty slots, in dead memories."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from expire_span import ExpireSpanCore, Memory
+from tests.expire_span.cases import SHORT, make_core, make_stream, run_segments, run_steps
+from tests.expire_span.reference import Settings
+
+# Every span starts at 6 of 24, so ages 7 to 11 are on the ramp.
+START = Settings(slots=16)
+
+
+def at_initialisation(**options: Any) -> ExpireSpanCore:
+    torch.manual_seed(0)
+    return ExpireSpanCore(
+        START.dim,
+        START.depth,
+        START.heads,
+        START.slots,
+        START.max_span,
+        START.ramp_length,
+        START.seq_len,
+        initial_span=0.25,
+        **options,
+    )
+
+
+def predictor_gradients(core: ExpireSpanCore) -> dict[str, float]:
+    return {
+        name: float(parameter.grad.abs().max())
+        for name, parameter in core.named_parameters()
+        if "to_expiration" in name and parameter.grad is not None
+    }
+
+
+@pytest.mark.parametrize("shortened", [False, True], ids=["whole spans", "random shortening"])
+@pytest.mark.parametrize("target", ["outputs", "span loss"])
+def test_the_span_predictor_can_learn_from_the_start(shortened: bool, target: str) -> None:
+    """Catches the seed's start, where the sigmoid's gradient is exactly 0 and no span ever moves, a mask that reaches
+    the logits without its gradient, and a loss that is charged on a detached span."""
+    core = at_initialisation(random_shortening=shortened).train()
+    x = make_stream(START, dtype=torch.float32, steps=24, batch=8)
+    out = core(x)
+    (out.output.square().mean() if target == "span loss" else out.output[..., 0].sum()).backward(retain_graph=True)
+    if target == "span loss":
+        core.zero_grad()
+        out.span_loss.backward()
+    found = predictor_gradients(core)
+    assert len(found) == 2 * START.depth
+    for name, size in found.items():
+        assert size > 1e-6, f"{name} has no gradient from the {target}"
+
+
+def test_no_state_on_the_ramp_no_gradient_of_the_span() -> None:
+    """Catches a test of the start that would pass through some other path: with ages off the ramp there is none."""
+    core = at_initialisation()
+    out = core(make_stream(START, dtype=torch.float32, steps=6))
+    (out.output[..., 0].sum() + out.span_loss).backward()
+    assert all(size == 0 for size in predictor_gradients(core).values())
+
+
+def test_gradients_are_those_of_the_values() -> None:
+    """Catches a surrogate or a cut in the backward pass that the reference, being autograd too, might share: finite
+    differences of the core's own values, with respect to the inputs, the memory and the span predictor."""
+    settings = Settings(dim=4, depth=1, slots=3, max_span=8, ramp_length=4, seq_len=3)
+    core = make_core(settings)
+    memory = core(make_stream(settings, seed=5, steps=4, batch=1)).memory
+    block: Any = core.blocks[0]
+    predictor = block.expire_span.to_expiration
+
+    def run(x: torch.Tensor, mems: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Any:
+        named = {
+            "blocks.0.expire_span.to_expiration.weight": weight,
+            "blocks.0.expire_span.to_expiration.bias": bias,
+        }
+        out = torch.func.functional_call(core, named, (x, Memory(mems, memory.elapsed_times)))
+        return out.output, out.span_loss
+
+    inputs = (make_stream(settings, steps=5, batch=1), memory.mems, predictor.weight, predictor.bias)
+    leaves = tuple(t.detach().clone().requires_grad_() for t in inputs)
+    assert torch.autograd.gradcheck(run, leaves)
+
+
+def half_empty_memory(core: ExpireSpanCore) -> Memory:
+    """Three states, then empty slots; row 1 is empty altogether."""
+    filled = core(make_stream(SHORT, seed=9, dtype=core.norm.weight.dtype, steps=3)).memory
+    elapsed_times = filled.elapsed_times.clone()
+    elapsed_times[:, 1] = torch.inf
+    return Memory(filled.mems.detach().clone(), elapsed_times)
+
+
+def dead_memory(core: ExpireSpanCore) -> Memory:
+    """Every slot holds a state whose ramp is long over."""
+    empty = core.empty_memory(2)
+    return Memory(torch.randn_like(empty.mems), torch.full_like(empty.elapsed_times, 1e7))
+
+
+MEMORIES = {
+    "no memory": lambda core: core.empty_memory(2),
+    "half empty": half_empty_memory,
+    "all dead": dead_memory,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+@pytest.mark.parametrize("memory", list(MEMORIES))
+@pytest.mark.parametrize("bias", [-1000.0, 0.0, 1000.0], ids=["spans 0", "spans between", "spans full"])
+@pytest.mark.parametrize("backend", ["plain", "sdpa"])
+def test_no_gradient_is_nan(memory: str, bias: float, backend: str) -> None:
+    """Catches ln 0, sin of inf, 0 * inf and a softmax over nothing, whose NaN a `where` hides in the values only.
+    Anomaly detection looks into every backward function, not only at the ends."""
+    core = make_core(SHORT, dtype=torch.float32, backend=backend)
+    with torch.no_grad():
+        for block in core.blocks:
+            predictor: Any = block.expire_span
+            predictor.to_expiration.bias.add_(bias)
+    before = MEMORIES[memory](core)
+    mems = before.mems.detach().clone().requires_grad_()
+    x = make_stream(SHORT, dtype=torch.float32, steps=20).requires_grad_()
+    with torch.autograd.detect_anomaly(check_nan=True):
+        run = run_segments(core, x, 10, memory=Memory(mems, before.elapsed_times))
+        (run.output.square().sum() + run.span_loss + run.memory.mems.square().sum()).backward()
+    for name, tensor in [("x", x), ("memory", mems), *core.named_parameters()]:
+        assert tensor.grad is not None, name
+        assert torch.isfinite(tensor.grad).all(), name
+    assert torch.isfinite(run.output).all()
+    assert torch.isfinite(run.memory.mems).all()
+
+
+def test_an_empty_slot_has_no_gradient() -> None:
+    """Catches an empty slot that is read as a state of zeros: what lies in it mustn't matter."""
+    core = make_core(SHORT)
+    before = half_empty_memory(core)
+    mems = before.mems.clone().requires_grad_()
+    out = core(make_stream(SHORT, steps=6), Memory(mems, before.elapsed_times))
+    (out.output.square().sum() + out.span_loss).backward()
+    assert mems.grad is not None
+    empty = before.elapsed_times.isinf()
+    assert torch.equal(mems.grad[empty], torch.zeros_like(mems.grad[empty]))
+    assert float(mems.grad[~empty].abs().max()) > 0
+
+
+@pytest.mark.parametrize("how", ["segments", "steps"])
+def test_the_core_never_detaches(how: str) -> None:
+    """Catches truncation inside the core, which only its caller may decide: the last output must reach the first
+    input through the memory, and the memory that comes out must be part of the graph."""
+    core = make_core(SHORT)
+    x = make_stream(SHORT, steps=6).requires_grad_()
+    run = run_segments(core, x, 2) if how == "segments" else run_steps(core, SHORT, x)
+    assert run.memory.mems.requires_grad
+    assert not run.memory.elapsed_times.requires_grad
+    (gradient,) = torch.autograd.grad(run.output[:, -1].square().sum(), x)
+    assert float(gradient[:, 0].abs().max()) > 0
