@@ -242,16 +242,16 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     def predict(
         self,
         observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[Any, ...] | None = None,
+        state: Any = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+    ) -> tuple[np.ndarray, Any]:
         """Actions for observations, and the state for the next call; SB3's convention.
 
         Args:
             observation: of one environment or of several (batch first).
-            state: as returned by the call before; None at first. It is left as it is: a state used twice gives
-                the same answer twice.
+            state: a `PolicyState`, as returned by the call before; None at first. It is left as it is: a state
+                used twice gives the same answer twice.
             episode_start: for each environment, whether its episode starts here (its memory is then emptied);
                 default: nowhere.
             deterministic: take the likeliest action instead of a sample.

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -205,6 +206,16 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
 
     # --- acting ---
 
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, Any]:
+        """Actions for observations, and the state for the next call; see the policy's `predict`."""
+        return self.policy.predict(observation, state, episode_start, deterministic)
+
     def collect_rollouts(
         self,
         env: VecEnv,
@@ -267,13 +278,17 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         return True
 
     def _bootstrap(
-        self, bootstraps: Float[Tensor, " n_envs"], state: PolicyState, dones: np.ndarray, infos: list[dict[str, Any]]
+        self,
+        bootstraps: Float[Tensor, " n_envs"],
+        state: PolicyState,
+        dones: np.ndarray,
+        infos: Sequence[dict[str, Any]],
     ) -> None:
         """Writes the value of the final observation where an episode was cut off by its time limit.
 
         It is seen with the memory of that episode, as the next step would have seen it.
         """
-        cut = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
+        cut = [i for i in np.flatnonzero(dones).tolist() if infos[i].get("TimeLimit.truncated", False)]
         if not cut:
             return
         finals = [infos[i]["terminal_observation"] for i in cut]

@@ -58,7 +58,6 @@ def scale_up(model: ExpireSpanPPO) -> None:
 
 def collect(model: ExpireSpanPPO) -> None:
     """One rollout, going on where the last one ended."""
-    if model._last_obs is None:
-        _, model._callback = model._setup_learn(10**6)  # type: ignore[attr-defined]
+    _, callback = model._setup_learn(10**6, reset_num_timesteps=model._last_obs is None)
     assert model.env is not None
-    model.collect_rollouts(model.env, model._callback, model.rollout_buffer, model.n_steps)  # type: ignore[attr-defined]
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)

@@ -1,0 +1,192 @@
+"""`predict` and its state, save and load, and the policy's start."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import preprocess_obs
+
+from agents import ExpireSpanPPO, MiniGridExtractor
+from agents.memory_budget import SpanCoefficient
+from tests.agents.models import CORE, clock_model, collect
+from tests.agents.worlds import box
+
+
+def observations(steps: int, n_envs: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(steps, n_envs, 3)).astype(np.float32)
+
+
+def test_a_state_used_twice_gives_the_same_answer_twice() -> None:
+    """Would catch: a `predict` that writes into the state it was given."""
+    model, obs = clock_model(), observations(8)
+    state = None
+    for row in obs[:-1]:
+        _, state = model.predict(row, state)
+    assert state is not None
+    before = [tensor.clone() for tensor in (*state.cache.memory, *state.cache[1:])]
+    first, second = (model.predict(obs[-1], state, deterministic=True) for _ in range(2))
+    assert (first[0] == second[0]).all()
+    assert all(torch.equal(old, new) for old, new in zip(before, (*state.cache.memory, *state.cache[1:]), strict=True))
+    assert torch.equal(first[1].cache.keys, second[1].cache.keys)
+
+
+def test_episode_start_empties_that_environments_memory_alone() -> None:
+    """Would catch: a reset of every environment, or of none."""
+    model, obs = clock_model(), observations(6)
+    policy, state = model.policy, None
+    for row in obs[:-1]:
+        _, state = model.predict(row, state)
+    last, flags = torch.as_tensor(obs[-1]), torch.tensor([True, False])
+    with torch.no_grad():
+        values = policy.predict_values(last, state, flags)
+        fresh, remembering = policy.predict_values(last), policy.predict_values(last, state)
+    assert torch.allclose(values, torch.stack((fresh[0], remembering[1])), atol=1e-6)
+    assert (fresh - remembering).abs().min() > 1e-3
+
+
+def test_one_environment_without_a_batch_dimension() -> None:
+    """Would catch: actions of shape (1,) for a single observation, as SB3's users don't expect them."""
+    model = clock_model()
+    action, state = model.predict(observations(1)[0, 0])
+    assert np.shape(action) == ()
+    action, _ = model.predict(observations(1)[0, 0], state, episode_start=np.array([False]))
+    assert np.shape(action) == ()
+
+
+def test_wrong_states_are_refused() -> None:
+    """Would catch: a state broadcast to another number of environments, or an LSTM's state taken for ours."""
+    model, obs = clock_model(), observations(1)[0]
+    _, state = model.predict(obs)
+    with pytest.raises(ValueError, match=r"state is of 2 environments, the observation of 1; pass state=None"):
+        model.predict(obs[:1], state)
+    with pytest.raises(ValueError, match=r"episode_start has the shape \(3,\); it must be \(2,\)"):
+        model.predict(obs, state, np.zeros(3, dtype=bool))
+    with pytest.raises(ValueError, match="state must be what predict returned, or None; got tuple"):
+        model.predict(obs, (np.zeros(3),))
+
+
+def test_a_state_outlives_an_update() -> None:
+    """Would catch: keys and values of the old weights. A fused optimiser's step doesn't count up the parameters'
+    versions, so these alone don't tell that the weights have changed."""
+    model, obs = clock_model(), observations(6)
+    state = None
+    for row in obs[:-1]:
+        _, state = model.predict(row, state)
+    collect(model)
+    model.train()
+    assert state is not None
+    by_hand = state._replace(cache=model.policy.core.cache(state.cache.memory))
+    last = torch.as_tensor(obs[-1])
+    with torch.no_grad():
+        assert torch.equal(model.policy.predict_values(last, state), model.policy.predict_values(last, by_hand))
+    assert not torch.equal(state.cache.keys, by_hand.cache.keys)
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    """Would catch: a setting that isn't saved, weights in the wrong place, a loaded model that can't go on."""
+    model, obs = clock_model(policy_kwargs={"slots": 4}, memory_budget=1.5), observations(12)
+    collect(model)
+    model.train()
+    model.save(tmp_path / "model")
+    loaded = ExpireSpanPPO.load(tmp_path / "model", env=model.env, device="cpu")
+    assert loaded.policy.core.slots == 4
+    assert loaded.span_coefficient == model.span_coefficient
+    assert callable(loaded.memory_budget)
+    assert loaded.memory_budget(0.0) == 1.5
+    states = None, None
+    for row in obs:
+        (one, first), (other, second) = (
+            m.predict(row, s, deterministic=True) for m, s in zip((model, loaded), states, strict=True)
+        )
+        assert (one == other).all()
+        states = first, second
+    loaded.learn(96, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 96 + 96
+
+
+def test_the_value_head_starts_at_zero() -> None:
+    """Would catch: SB3's optimistic start, with which an agent with a sparse reward learns to avoid the goal."""
+    env = clock_model().env
+    assert env is not None
+    model = ExpireSpanPPO("MlpPolicy", env, n_steps=32, policy_kwargs=CORE, device="cpu", batch_size=96)
+    assert (model.policy.predict_values(torch.randn(5, 3)) == 0).all()
+
+
+def test_sizes_that_do_not_fit() -> None:
+    """Would catch: a bare traceback of a reshape, or a size changed without a word."""
+    with pytest.raises(ValueError, match=r"segment_length=7 doesn't divide n_steps=32; it can be one of \[1, 2, 4, 8"):
+        clock_model(segment_length=7)
+    with pytest.raises(ValueError, match="batch_size=0 must be"):
+        clock_model(batch_size=0)
+    with pytest.raises(ValueError, match="heads=3 must divide dim=16"):
+        clock_model(policy_kwargs={"heads": 3})
+    with pytest.raises(ValueError, match="actor and critic read one memory"):
+        clock_model(policy_kwargs={"share_features_extractor": False})
+    env = clock_model().env
+    with pytest.warns(UserWarning, match=r"batch_size=20 is rounded to 16: 2 whole segment\(s\) of 8 steps, of 12"):
+        ExpireSpanPPO("MlpPolicy", env, n_steps=32, batch_size=20, segment_length=8, policy_kwargs=CORE, device="cpu")
+    with pytest.warns(UserWarning, match="slots=5 don't exceed ramp_length=9"):
+        ExpireSpanPPO(
+            "MlpPolicy", env, n_steps=32, batch_size=32, policy_kwargs=CORE | {"ramp_length": 9}, device="cpu"
+        )
+
+
+def test_the_segment_length_is_the_greatest_divisor_up_to_64() -> None:
+    """Would catch: a script for RecurrentPPO that doesn't run, since 64 doesn't divide its n_steps."""
+    env = clock_model().env
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lengths = [
+            ExpireSpanPPO("MlpPolicy", env, n_steps=n, policy_kwargs=CORE, device="cpu").segment_length
+            for n in (128, 96, 100, 67)
+        ]
+    assert lengths == [64, 48, 50, 1]
+
+
+def test_minigrid_codes_are_names_not_intensities() -> None:
+    """Would catch: codes divided by 255 or transposed, one table for all channels, cells that have no place."""
+    space = spaces.Box(0, 10, (3, 3, 3), np.uint8)
+    extractor = MiniGridExtractor(space, features_dim=8)
+    codes = torch.zeros(4, 3, 3, 3, dtype=torch.uint8)
+    codes[1, 0, 0, 0], codes[2, 0, 0, 1], codes[3, 1, 0, 0] = 1, 1, 1
+    preprocessed = preprocess_obs(codes, space)
+    assert isinstance(preprocessed, torch.Tensor)
+    features = extractor(preprocessed)
+    for i in range(4):
+        for j in range(i):
+            assert not torch.allclose(features[i], features[j])
+    with pytest.raises(ValueError, match="MiniGridExtractor reads MiniGrid's codes"):
+        MiniGridExtractor(box(3))
+    with pytest.raises(ValueError, match="MiniGridExtractor reads MiniGrid's codes"):
+        MiniGridExtractor(spaces.Box(0, 255, (3, 3, 3), np.uint8))
+
+
+def test_memory_costs_nothing_within_its_budget() -> None:
+    """Would catch: a charge while memories fit (spans collapse before they are useful), or one that never comes."""
+    price = SpanCoefficient(ceiling=1.0)
+    price.update(live_memories=7.0, budget=8.0)
+    assert price.value == 0.0
+    price.update(live_memories=12.0, budget=8.0)
+    assert price.value == pytest.approx(0.05)
+    for _ in range(100):
+        price.update(live_memories=12.0, budget=8.0)
+    assert price.value == 1.0
+    price.update(live_memories=4.0, budget=8.0)
+    assert price.value == pytest.approx(0.95)
+    price.update(live_memories=0.0, budget=0.0)
+    assert price.value == 1.0
+
+
+def test_what_is_remembered_matters() -> None:
+    """Would catch: test models whose memory does nothing, so that the tests above couldn't fail."""
+    model, obs = clock_model(), observations(8)
+    _, state = model.predict(obs[0])
+    for row in obs[1:]:
+        tensor = torch.as_tensor(row)
+        with torch.no_grad():
+            difference = model.policy.predict_values(tensor, state) - model.policy.predict_values(tensor)
+        assert difference.abs().min() > 1e-3
+        _, state = model.predict(row, state)
