@@ -1,16 +1,16 @@
 """What `make demo` trains: minutes on two CPU cores."""
 
-from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+import dataclasses
+
 from experiments.presets import Preset
+from experiments.presets.memory_s9 import PRESET as MEMORY_S9
 
 PRESET = Preset(
-    title="the demo: MiniGrid-MemoryS9, view of 3",
-    demands="keep the object seen at the start until the fork at the corridor's end, some 10 steps later",
-    config=TrainConfig(
-        env=EnvConfig(env_id="MiniGrid-MemoryS9-v0", env_args=("agent_view_size=3",), n_envs=16),
-        core=CoreConfig(dim=128, depth=2, slots=64, max_span=128, ramp_length=16),
-        agent=AgentConfig(ent_coef=0.01, batch_size=512),
-        total_timesteps=1_000_000,
+    title=f"the demo: {MEMORY_S9.title}, until it is solved",
+    demands=MEMORY_S9.demands,
+    config=dataclasses.replace(
+        MEMORY_S9.config,
+        agent=dataclasses.replace(MEMORY_S9.config.agent, stats_window_size=400),
         stop_at_success=0.98,
     ),
 )

@@ -7,9 +7,19 @@ PRESET = Preset(
     title="MiniGrid-MemoryS13, default view",
     demands="look back at the object first, then keep it over the corridor; rushing to a target is half right",
     config=TrainConfig(
-        env=EnvConfig(env_id="MiniGrid-MemoryS13-v0", n_envs=64),
-        core=CoreConfig(dim=128, depth=2, slots=64, max_span=256, ramp_length=16),
-        agent=AgentConfig(ent_coef=0.02, gamma=0.995, batch_size=2048),
-        total_timesteps=20_000_000,
+        env=EnvConfig(env_id="MiniGrid-MemoryS13-v0", n_envs=128),
+        core=CoreConfig(dim=64, slots=64, max_span=256, ramp_length=8),
+        agent=AgentConfig(
+            n_steps=64,
+            segment_length=64,
+            batch_size=1024,
+            learning_rate=5e-4,
+            learning_rate_end=0.0,
+            gamma=0.998,
+            gae_lambda=0.97,
+            ent_coef=0.05,
+            ent_coef_end=0.002,
+        ),
+        total_timesteps=4_000_000,
     ),
 )
