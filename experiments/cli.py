@@ -27,9 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: of the command line; None for `sys.argv`.
     """
-    # Read by OpenMP when PyTorch is loaded. Threads that spin while they wait make a training five times slower as
-    # soon as another program wants their core; threads that sleep don't.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     show_warning = warnings.showwarning
     warnings.showwarning = _show_warning

@@ -176,8 +176,9 @@ class TrainConfig:
     """Seed of the weights, the actions and, plus their number, the environments; below 10**9."""
     device: str = "auto"
     """auto (CUDA if there is any), cpu, cuda or cuda:N."""
-    torch_threads: int = 2
-    """CPU threads for PyTorch."""
+    torch_threads: int = 1
+    """CPU threads for PyTorch. Two are a fourth faster on an idle machine, and several times slower on one where
+    another program wants a core."""
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     keep_checkpoints: int = 3
