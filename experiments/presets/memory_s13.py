@@ -19,6 +19,8 @@ PRESET = Preset(
             gae_lambda=0.97,
             ent_coef=0.05,
             ent_coef_end=0.002,
+            # Long enough free of charge to find out what a memory is good for; then only what is needed.
+            memory_budget_end=2.0,
         ),
         total_timesteps=4_000_000,
     ),
