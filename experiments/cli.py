@@ -1,4 +1,4 @@
-"""The command line: `expire-span train | evaluate | record | tasks`."""
+"""The command line: `expire-span train | evaluate | record | curves | tasks`."""
 
 import dataclasses
 import os
@@ -13,12 +13,12 @@ from tyro.conf import subcommand
 
 from experiments import presets
 from experiments.arguments import merged
-from experiments.config import EvaluateConfig, RecordConfig, TasksConfig, TrainConfig
+from experiments.config import CurvesConfig, EvaluateConfig, RecordConfig, TasksConfig, TrainConfig
 from experiments.errors import UserError, one_line
 
 PROGRAM = "expire-span"
 
-Command = TrainConfig | EvaluateConfig | RecordConfig | TasksConfig
+Command = TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +60,7 @@ def parse(words: list[str]) -> Command:
         Annotated[TrainConfig, subcommand("train", default=base)]
         | Annotated[EvaluateConfig, subcommand("evaluate")]
         | Annotated[RecordConfig, subcommand("record")]
+        | Annotated[CurvesConfig, subcommand("curves")]
         | Annotated[TasksConfig, subcommand("tasks")]
     )
     command: Command = tyro.cli(
@@ -121,6 +122,10 @@ def _run(command: Command, words: list[str]) -> int:
             from experiments.record import record
 
             return record(command)
+        case CurvesConfig():
+            from experiments.curves import curves
+
+            return curves(command)
         case TasksConfig():
             from experiments.tasks import tasks
 
@@ -141,6 +146,6 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """A warning on one line; those of other packages' inner affairs aren't the user's."""
-    if issubclass(category, UserWarning):
+    if issubclass(category, UserWarning) and "pkg_resources" not in str(message):
         text = one_line(message) if isinstance(message, Warning) else message
         print(f"{PROGRAM}: warning: {text}", file=file or sys.stderr)

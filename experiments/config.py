@@ -262,6 +262,16 @@ class RecordConfig:
 
 
 @dataclass(frozen=True)
+class CurvesConfig:
+    """Draw the curves of one or more runs: success, spans, live memories, the price of memory."""
+
+    run_dirs: Annotated[tuple[str, ...], Positional, arg(metavar="DIR ...")]
+    """Folders of runs, each a line in every picture."""
+    output: Annotated[str, arg(metavar="FILE")] = "curves.png"
+    """File to write: .png, .svg or .pdf."""
+
+
+@dataclass(frozen=True)
 class TasksConfig:
     """List the tasks and presets, with what each demands of a memory."""
 

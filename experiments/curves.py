@@ -1,0 +1,77 @@
+"""`expire-span curves`."""
+
+import csv
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from experiments.config import CurvesConfig
+from experiments.errors import UserError, user_errors
+from experiments.runs import read_config
+
+PANELS = (
+    ("rollout/success_rate", "success in training"),
+    ("memory/span_mean", "mean span, steps"),
+    ("memory/live_memories", "live memories a step and layer"),
+    ("train/span_coef", "weight of the span loss"),
+)
+"""Columns of progress.csv, and what they are."""
+
+Series = tuple[list[float], list[float]]
+
+
+def read_progress(run_dir: Path) -> list[dict[str, str]]:
+    """The rows that the run logged, of all its continuations, in order.
+
+    Raises:
+        UserError: for a folder that isn't a run's, or one that has logged nothing yet.
+    """
+    read_config(run_dir)
+    files = sorted(run_dir.glob("progress-*.csv"))
+    rows: list[dict[str, str]] = []
+    for path in (run_dir / "progress.csv", *files):
+        if path.is_file():
+            with path.open(newline="") as file:
+                rows += csv.DictReader(file)
+    if not rows:
+        raise UserError(f"{run_dir} has no progress.csv with a row in it: its training has logged nothing yet")
+    return rows
+
+
+def series(rows: list[dict[str, str]], column: str) -> Series:
+    """Steps and values of a column, where it has one."""
+    pairs = [
+        (float(row["time/total_timesteps"]), float(row[column]))
+        for row in rows
+        if row.get(column) and row.get("time/total_timesteps")
+    ]
+    return [steps for steps, _ in pairs], [value for _, value in pairs]
+
+
+def curves(config: CurvesConfig) -> int:
+    """Runs `expire-span curves`; writes the picture and returns 0.
+
+    Raises:
+        UserError: for a folder that isn't a run's, or a file that can't be written.
+    """
+    output = Path(config.output)
+    if output.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--output {output}: the name must end in .png, .svg or .pdf")
+    if not config.run_dirs:
+        raise UserError("curves needs the folder of a run, or several")
+    progress = {run_dir: read_progress(Path(run_dir)) for run_dir in config.run_dirs}
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    for axes, (column, title) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
+        for run_dir, rows in progress.items():
+            steps, values = series(rows, column)
+            axes.plot([step / 1e6 for step in steps], values, label=Path(run_dir).name, linewidth=1.2)
+        axes.set_title(title, fontsize=10)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    for axes in figure.axes[2:]:
+        axes.set_xlabel("million environment steps")
+    figure.axes[0].legend(fontsize=8)
+    with user_errors(OSError, prefix=f"--output {output} can't be written: "):
+        figure.savefig(output, dpi=110)
+    print(f"{output}: {', '.join(config.run_dirs)}")
+    return 0

@@ -1,0 +1,41 @@
+"""`expire-span curves`."""
+
+import shutil
+from pathlib import Path
+
+from matplotlib.image import imread
+
+from experiments.curves import read_progress, series
+from tests.experiments.conftest import Cli
+
+
+def test_a_picture_of_several_runs(cli: Cli, trained: Path, run_copy: Path, tmp_path: Path) -> None:
+    """Would catch: a picture that isn't written, or is blank."""
+    output = tmp_path / "curves.png"
+    outcome = cli("curves", trained, run_copy, "--output", output)
+    assert outcome.status == 0, outcome.err
+    assert imread(output).std() > 0.01
+
+
+def test_continued_runs_are_read_in_order(trained: Path, run_copy: Path) -> None:
+    """Would catch: only the first part of a run that was gone on with, or its parts in the wrong order."""
+    steps, values = series(read_progress(trained), "memory/span_mean")
+    assert steps == [64.0, 128.0, 192.0, 256.0]
+    assert all(0 < value < 20 for value in values)
+    shutil.copyfile(run_copy / "progress.csv", run_copy / "progress-000000000256.csv")
+    assert series(read_progress(run_copy), "memory/span_mean")[0] == steps * 2
+
+
+def test_mistakes(cli: Cli, trained: Path, run_copy: Path, tmp_path: Path) -> None:
+    """Would catch: a traceback for a folder without a run, one without a log, or a name with a wrong ending."""
+    (run_copy / "progress.csv").unlink()
+    for arguments, message in (
+        ((tmp_path / "nowhere",), "isn't a folder"),
+        ((run_copy,), "has logged nothing yet"),
+        ((trained, "--output", "curves.txt"), "must end in .png, .svg or .pdf"),
+        ((trained, "--output", tmp_path / "no" / "curves.png"), "can't be written"),
+    ):
+        outcome = cli("curves", *arguments)
+        assert outcome.status == 2
+        assert message in outcome.err
+        assert outcome.err.count("\n") == 1
