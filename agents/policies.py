@@ -133,6 +133,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         )
 
     def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+        if isinstance(observation_space, spaces.Dict):
+            raise ValueError("MlpPolicy doesn't read dict observations; take MultiInputPolicy")
         return MiniGridExtractor if is_minigrid_codes(observation_space) else FlattenExtractor
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -340,6 +342,8 @@ class ExpireSpanMultiInputActorCriticPolicy(ExpireSpanActorCriticPolicy):
     """For dict observations: SB3's `CombinedExtractor`, then as `ExpireSpanActorCriticPolicy`."""
 
     def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+        if not isinstance(observation_space, spaces.Dict):
+            raise ValueError(f"MultiInputPolicy reads dict observations; for {observation_space} take MlpPolicy")
         return CombinedExtractor
 
 
