@@ -133,8 +133,6 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         )
 
     def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
-        if isinstance(observation_space, spaces.Dict):
-            raise ValueError("MlpPolicy doesn't read dict observations; take MultiInputPolicy")
         return MiniGridExtractor if is_minigrid_codes(observation_space) else FlattenExtractor
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

@@ -125,8 +125,6 @@ def test_sizes_that_do_not_fit() -> None:
         clock_model(policy_kwargs={"heads": 3})
     with pytest.raises(ValueError, match="actor and critic read one memory"):
         clock_model(policy_kwargs={"share_features_extractor": False})
-    with pytest.raises(ValueError, match="MlpPolicy doesn't read dict observations; take MultiInputPolicy"):
-        clock_model(spaces.Dict({"a": box(2)}))
     with pytest.raises(ValueError, match="MultiInputPolicy reads dict observations; for Box"):
         clock_model(policy="MultiInputPolicy")
     env = clock_model().env
