@@ -29,7 +29,7 @@ class MemoryStatistics:
         `live_memories`: past states with an expire mask above 0 that a step sees, mean over layers and steps;
         `live_fraction_of_slots`: the same as a share of the slots; `on_ramp`: the share of the live ones whose mask
         is below 1; `evicted_live`: states a step and layer that lost their slot while live; `span_*`: mean and
-        quantiles of the spans predicted, in steps; `live_slots_layer_*`: live memories of each layer.
+        quantiles of the spans predicted, in steps; `live_memories_layer_*`: live memories of each layer.
         """
         assert self._live is not None, "no step was counted"
         live, on_ramp, evicted = self._live / self._steps
@@ -55,4 +55,4 @@ class MemoryStatistics:
             "span_q50": q50,
             "span_q90": q90,
         }
-        return statistics | {f"live_slots_layer_{layer}": live for layer, live in enumerate(layers)}
+        return statistics | {f"live_memories_layer_{layer}": live for layer, live in enumerate(layers)}

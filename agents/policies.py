@@ -26,8 +26,8 @@ class PolicyState(NamedTuple):
     """What a policy carries from step to step of each environment; on the policy's device."""
 
     cache: Cache
-    version: int
-    """Which weights the cache's projections were made with."""
+    version: tuple[int, int]
+    """Which policy's weights, after how many changes, the cache's projections were made with."""
 
     @property
     def n_envs(self) -> int:
@@ -39,6 +39,7 @@ class Act(NamedTuple):
     """One step of the policy in each environment."""
 
     actions: Shaped[Tensor, " n_envs *action"]
+    """As the action distribution has them: a Box's actions as vectors, whatever its shape."""
     values: Float[Tensor, " n_envs"]
     log_prob: Float[Tensor, " n_envs"]
     step: StepOutput
@@ -96,8 +97,6 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         backend: str = "plain",
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
-        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
-        optimizer_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if not kwargs.get("share_features_extractor", True):
@@ -118,8 +117,6 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             features_extractor_class = self._default_extractor(observation_space)
         if features_extractor_class is MiniGridExtractor:
             features_extractor_kwargs = {"features_dim": dim} | (features_extractor_kwargs or {})
-        if optimizer_kwargs is None and optimizer_class is torch.optim.Adam:
-            optimizer_kwargs = {"eps": 1e-5, "fused": True}  # SB3's epsilon; one kernel for all parameters
         super().__init__(
             observation_space,
             action_space,
@@ -127,8 +124,6 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             net_arch or [],
             features_extractor_class=features_extractor_class,
             features_extractor_kwargs=features_extractor_kwargs,
-            optimizer_class=optimizer_class,
-            optimizer_kwargs=optimizer_kwargs,
             **kwargs,
         )
 
@@ -147,27 +142,34 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         nn.init.zeros_(self.value_net.weight)
-        self._updates = 0
-        self.optimizer.register_step_post_hook(self._count_update)
-
-    def _count_update(self, *_: Any) -> None:
-        self._updates += 1
+        nn.init.zeros_(self.value_net.bias)
 
     # --- state ---
 
     def initial_state(self, n_envs: int) -> PolicyState:
         """The state of `n_envs` environments before anything happened."""
-        return PolicyState(self.core.cache(self.core.empty_memory(n_envs)), self._weights_version())
+        return self.projected(self.core.empty_memory(n_envs))
 
-    def refreshed(self, state: PolicyState) -> PolicyState:
-        """The state with keys, values and spans as the weights are now; the same where they haven't changed."""
-        if state.version == self._weights_version():
-            return state
-        return PolicyState(self.core.cache(state.cache.memory), self._weights_version())
+    @torch.no_grad()
+    def projected(self, memory: Memory) -> PolicyState:
+        """The state that has this memory, its keys, values and spans made by the weights as they are now."""
+        return PolicyState(self.core.cache(memory), self._weights_version())
 
-    def _weights_version(self) -> int:
-        # A change in place (loaded weights) counts up a tensor's version; a fused optimiser's step doesn't.
-        return self._updates + sum(parameter._version for parameter in self.core.parameters())
+    def _current(self, state: PolicyState) -> PolicyState:
+        """The state, projected anew if the weights have changed since."""
+        return state if state.version == self._weights_version() else self.projected(state.cache.memory)
+
+    def _weights_version(self) -> tuple[int, int]:
+        # A change in place (an optimiser's step, loaded weights) counts up a parameter's version. A fused optimiser's
+        # step doesn't, which is why a rollout projects its memory anew whatever the version says.
+        return id(self), sum(parameter._version for parameter in self.core.parameters())
+
+    def load_from_vector(self, vector: np.ndarray) -> None:
+        """Sets all parameters from one vector."""
+        super().load_from_vector(vector)
+        with torch.no_grad():
+            for parameter in self.core.parameters():
+                parameter.mul_(1)  # SB3 replaces the data, which counts up no version
 
     # --- acting: one step ---
 
@@ -188,13 +190,12 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             deterministic: take the likeliest action instead of a sample.
             in_place: write into `state`'s own tensors; for its sole owner, the rollout.
         """
-        state = self.refreshed(state)
+        state = self._current(state)
         step = self.core.step(self._embedded(obs), state.cache, episode_starts)
         distribution, values = self._heads(step.output)
         actions = distribution.get_actions(deterministic=deterministic)
         log_prob = distribution.log_prob(actions)
         cache = state.cache.write_(step.write) if in_place else state.cache.written(step.write)
-        actions = actions.reshape(-1, *self.action_space.shape) if self.action_space.shape else actions
         return Act(actions, values, log_prob, step, PolicyState(cache, state.version))
 
     # --- training: whole segments ---
@@ -235,7 +236,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     def _heads(self, latent: Float[Tensor, "batch dim"]) -> tuple[Distribution, Float[Tensor, " batch"]]:
         latent_pi, latent_vf = self.mlp_extractor(latent)
-        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).squeeze(-1)
+        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).squeeze(-1).float()
 
     # --- SB3's interface ---
 
@@ -259,6 +260,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         Raises:
             ValueError: for a state or an `episode_start` of another number of environments.
         """
+        if isinstance(observation, tuple):
+            raise ValueError("observation is a tuple: env.reset() of Gymnasium gives (obs, info); pass obs alone")
         self.set_training_mode(False)
         obs, vectorized = self.obs_to_tensor(observation)
         n_envs = _batch_of(obs)
@@ -271,6 +274,11 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
                 f"the state is of {state.n_envs} environments, the observation of {n_envs}; "
                 f"pass state=None when the number of environments changes"
             )
+        kept, needed = state.cache.memory.mems.shape, (self.core.depth, n_envs, self.core.slots, self.core.dim)
+        if kept != needed:
+            raise ValueError(
+                f"the state's memory has the shape {tuple(kept)}, this policy's {needed}: another policy's"
+            )
         starts = np.zeros(n_envs, dtype=bool) if episode_start is None else np.atleast_1d(episode_start)
         if starts.shape != (n_envs,):
             raise ValueError(f"episode_start has the shape {starts.shape}; it must be ({n_envs},)")
@@ -281,7 +289,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     def to_env_actions(self, actions: Shaped[Tensor, " n_envs *action"]) -> np.ndarray:
         """Actions as the environment takes them: on the host, unsquashed or clipped to a Box's bounds."""
-        env_actions = actions.cpu().numpy()
+        env_actions = actions.cpu().numpy().reshape(len(actions), *(self.action_space.shape or ()))
         if isinstance(self.action_space, spaces.Box):
             if self.squash_output:
                 return self.unscale_action(env_actions)
@@ -309,7 +317,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     def _peek(
         self, obs: PyTorchObs, state: PolicyState | None, episode_starts: Bool[Tensor, " n_envs"] | None
     ) -> tuple[Distribution, Float[Tensor, " n_envs"]]:
-        state = self.initial_state(_batch_of(obs)) if state is None else self.refreshed(state)
+        state = self.initial_state(_batch_of(obs)) if state is None else self._current(state)
         return self._heads(self.core.step(self._embedded(obs), state.cache, episode_starts).output)
 
     # Inherited calls that have no place for a state: each answers for an episode's first step.
@@ -318,7 +326,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         """Actions, values and log-probabilities of an episode's first step; with a memory, see `act`."""
         starts = torch.ones(_batch_of(obs), dtype=torch.bool, device=self.device)
         step = self.act(obs, self.initial_state(len(starts)), starts, deterministic)
-        return step.actions, step.values, step.log_prob
+        return step.actions.reshape(len(starts), *(self.action_space.shape or ())), step.values, step.log_prob
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         return self.get_distribution(observation).get_actions(deterministic)

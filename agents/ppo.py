@@ -20,10 +20,10 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from torch.nn import functional
 
-from agents.memory_budget import SpanCoefficient
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy, PolicyState
 from agents.rollout import Minibatch, SegmentRolloutBuffer
+from agents.span_coefficient import SpanCoefficient
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
 
@@ -34,6 +34,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     The memory is carried from step to step and from rollout to rollout on the policy's device. A rollout is
     trained on in whole segments, each from the memory as it was when the segment began, so that before the first
     gradient step acting and training agree (the PPO ratio is 1).
+
+    The arguments are those of sb3-contrib's RecurrentPPO where they mean the same; three defaults differ:
+    `batch_size` 256 (there 128), `n_epochs` 4 (10), `ent_coef` 0.01 (0.0).
 
     Args:
         policy: `"MlpPolicy"`, `"CnnPolicy"`, `"MultiInputPolicy"`, or a subclass of `ExpireSpanActorCriticPolicy`.
@@ -135,7 +138,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.memory_budget = memory_budget
         self.memory_statistics: dict[str, float] = {}
         """What the memory did in the last rollout, see `MemoryStatistics.read`."""
-        self.span_coefficient = SpanCoefficient(expire_loss_coef)
+        self.span_coefficient = SpanCoefficient()
         self._state: PolicyState | None = None
         if _init_setup_model:
             self._setup_model()
@@ -145,14 +148,14 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
-        policy = self.policy_class(
-            self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
-        )
-        if not isinstance(policy, ExpireSpanActorCriticPolicy):
+        if not issubclass(self.policy_class, ExpireSpanActorCriticPolicy):
             raise ValueError(
                 f"policy={self.policy_class.__name__} has no expiring memory; take one of {list(self.policy_aliases)} "
                 f"or a subclass of ExpireSpanActorCriticPolicy"
             )
+        policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
+        )
         self.policy = policy.to(self.device)
         core = self.policy.core
         if 0 < core.slots <= core.ramp_length:
@@ -161,13 +164,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 f"least, so live states will be evicted; take more slots or a shorter ramp",
                 stacklevel=3,
             )
-        self._segments_per_batch = self._fit_sizes()
+        segment_length, self._segments_per_batch = self._fit_sizes()
         self.memory_budget = FloatSchedule(core.slots / 2 if self.memory_budget is None else self.memory_budget)
-        assert self.segment_length is not None
         self.rollout_buffer = SegmentRolloutBuffer(
             self.n_steps,
             self.n_envs,
-            self.segment_length,
+            segment_length,
             self.observation_space,
             self.action_space,
             core,
@@ -179,27 +181,37 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
 
-    def _fit_sizes(self) -> int:
-        """Settles the segment's length; the number of segments in a minibatch."""
-        if self.segment_length is None:
-            self.segment_length = max(n for n in range(1, min(64, self.n_steps) + 1) if self.n_steps % n == 0)
-        if not 1 <= self.segment_length <= self.n_steps or self.n_steps % self.segment_length:
-            divisors = [n for n in range(1, self.n_steps + 1) if self.n_steps % n == 0]
+    def _fit_sizes(self) -> tuple[int, int]:
+        """The length of a segment, and the number of segments in a minibatch."""
+        for name, size in (("n_steps", self.n_steps), ("batch_size", self.batch_size), ("n_epochs", self.n_epochs)):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
+        for name, weight in (("expire_loss_coef", self.expire_loss_coef), ("memory_budget", self.memory_budget)):
+            if isinstance(weight, int | float) and weight < 0:
+                raise ValueError(f"{name}={weight} must be 0 or more")
+        divisors = [n for n in range(1, self.n_steps + 1) if self.n_steps % n == 0]
+        length = self.segment_length
+        if length is None:
+            length = max(n for n in divisors if n <= 64)
+            if length < min(16, self.n_steps):
+                warnings.warn(
+                    f"n_steps={self.n_steps} can only be cut into segments of {length} steps, too short to learn "
+                    f"from; take a multiple of 32 or 64",
+                    stacklevel=4,
+                )
+        elif length not in divisors:
             raise ValueError(
-                f"segment_length={self.segment_length} doesn't divide n_steps={self.n_steps}; "
-                f"it can be one of {divisors}"
+                f"segment_length={length} doesn't divide n_steps={self.n_steps}; it can be one of {divisors}"
             )
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size={self.batch_size} must be a number of steps, at least 1")
-        available = self.n_steps * self.n_envs // self.segment_length
-        segments = min(max(1, round(self.batch_size / self.segment_length)), available)
-        if segments * self.segment_length != self.batch_size:
+        available = self.n_steps * self.n_envs // length
+        segments = min(max(1, round(self.batch_size / length)), available)
+        if segments * length != self.batch_size:
             warnings.warn(
-                f"batch_size={self.batch_size} is rounded to {segments * self.segment_length}: {segments} whole "
-                f"segment(s) of {self.segment_length} steps, of {available} in a rollout",
+                f"batch_size={self.batch_size} is rounded to {segments * length}: {segments} whole segment(s) of "
+                f"{length} steps, of {available} in a rollout",
                 stacklevel=4,
             )
-        return segments
+        return length, segments
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_state"]
@@ -225,16 +237,17 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     ) -> bool:
         """Fills the buffer with `n_rollout_steps` of each environment; False if the callback stopped it.
 
-        All that is carried and kept stays on the policy's device. What crosses: each step's observations and
-        episode starts go there and its actions come back; rewards go once a rollout.
+        All that is carried and kept stays on the policy's device. What crosses at each step: observations and episode
+        starts go there, actions come back, with two flags of PyTorch's check that the probabilities are valid; the
+        final observations of episodes cut off go there too. Rewards go, and statistics come back, once a rollout.
         """
-        last_obs: Any = self._last_obs
-        assert last_obs is not None, "learn() resets the environments first"
+        obs: Any = self._last_obs
+        assert obs is not None, "learn() resets the environments first"
+        assert isinstance(rollout_buffer, SegmentRolloutBuffer)
         self.policy.set_training_mode(False)
-        buffer, statistics = self.rollout_buffer, MemoryStatistics()
-        state = self._state or self.policy.initial_state(env.num_envs)
-        state = self.policy.refreshed(state)
-        rewards = np.zeros((n_rollout_steps, env.num_envs), dtype=np.float32)
+        statistics = MemoryStatistics()
+        state = self._first_state(env.num_envs)
+        rollout_rewards = np.zeros((n_rollout_steps, env.num_envs), dtype=np.float32)
         bootstraps = torch.zeros(n_rollout_steps, env.num_envs, device=self.device)
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
@@ -243,39 +256,49 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         for step in range(n_rollout_steps):
             if self.use_sde and self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0:
                 self.policy.reset_noise(env.num_envs)
-            buffer.store_memory(step, state.cache.memory)
+            rollout_buffer.store_memory(step, state.cache.memory)
             with torch.no_grad():
-                obs = obs_as_tensor(last_obs, self.device)
+                obs_tensor = obs_as_tensor(obs, self.device)
                 starts = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=self.device)
-                act = self.policy.act(obs, state, starts, in_place=True)
+                act = self.policy.act(obs_tensor, state, starts, in_place=True)
             state = act.state
-            buffer.store(step, obs, starts, act.actions, act.values, act.log_prob)
+            actions, values, log_probs = act.actions, act.values, act.log_prob
+            rollout_buffer.store(step, obs_tensor, starts, actions, values, log_probs)
             statistics.add(act.step)
 
-            last_obs, rewards[step], dones, infos = env.step(self.policy.to_env_actions(act.actions))
+            clipped_actions = self.policy.to_env_actions(actions)
+            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            # Together and before the callback, which may stop here: memory and environments stay in step.
+            self._state, self._last_obs, self._last_episode_starts = state, new_obs, dones  # type: ignore[assignment]
+            rollout_rewards[step] = rewards
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
-                self._state = None  # the rollout broke off: what was carried belongs to steps that are lost
                 return False
-            self._update_info_buffer(infos, dones)
+            self._update_info_buffer(list(infos), dones)
             self._bootstrap(bootstraps[step], state, dones, infos)
-            self._last_obs, self._last_episode_starts = last_obs, dones
+            obs = new_obs
 
         with torch.no_grad():
-            obs = obs_as_tensor(last_obs, self.device)
             last_dones = torch.as_tensor(dones, dtype=torch.bool, device=self.device)
-            last_values = self.policy.predict_values(obs, state, last_dones)
-        buffer.compute_returns_and_advantage(
-            torch.as_tensor(rewards, device=self.device) + self.gamma * bootstraps, last_values, last_dones
+            last_values = self.policy.predict_values(obs_as_tensor(obs, self.device), state, last_dones)
+        rollout_buffer.compute_returns_and_advantage(
+            torch.as_tensor(rollout_rewards, device=self.device) + self.gamma * bootstraps, last_values, last_dones
         )
-        self._state = state
         self.memory_statistics = statistics.read(self.policy.core.slots)
         for name, value in self.memory_statistics.items():
             self.logger.record(f"memory/{name}", value)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _first_state(self, n_envs: int) -> PolicyState:
+        """The state that a rollout starts from: the last one's memory, seen with the weights as they are now."""
+        if self._state is not None:
+            return self.policy.projected(self._state.cache.memory)
+        # A loaded model may be in mid-episode, but what it remembered of it isn't saved.
+        self._last_episode_starts = np.ones(n_envs, dtype=bool)
+        return self.policy.initial_state(n_envs)
 
     def _bootstrap(
         self,
@@ -288,7 +311,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
 
         It is seen with the memory of that episode, as the next step would have seen it.
         """
-        cut = [i for i in np.flatnonzero(dones).tolist() if infos[i].get("TimeLimit.truncated", False)]
+        cut = [
+            i
+            for i in np.flatnonzero(dones).tolist()
+            if infos[i].get("TimeLimit.truncated") and "terminal_observation" in infos[i]
+        ]
         if not cut:
             return
         finals = [infos[i]["terminal_observation"] for i in cut]
@@ -311,7 +338,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert callable(self.clip_range)
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)
-        self.span_coefficient.update(self.memory_statistics["live_memories"], budget)
+        self.span_coefficient.update(self.memory_statistics["live_memories"], budget, self.expire_loss_coef)
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):
@@ -341,6 +368,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             for name, part in parts.items():
                 logs[name].append(part)
             if self.target_kl is not None and parts["approx_kl"].item() > 1.5 * self.target_kl:
+                self._n_updates += 1
                 return False
             optimizer.zero_grad()
             loss.backward()
@@ -387,8 +415,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     def _explained_variance(self) -> float:
         """1 - Var(returns - values) / Var(returns) over the rollout; NaN where all returns are equal."""
         returns, values = self.rollout_buffer.returns, self.rollout_buffer.values
-        variance = returns.var().item()
-        return math.nan if variance == 0 else 1 - (returns - values).var().item() / variance
+        variance = returns.var(correction=0).item()
+        return math.nan if variance == 0 else 1 - (returns - values).var(correction=0).item() / variance
 
     def learn(
         self: Self,

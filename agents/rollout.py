@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from jaxtyping import Bool, Float, Shaped
-from stable_baselines3.common.preprocessing import get_obs_shape
+from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
@@ -65,12 +65,13 @@ class SegmentRolloutBuffer:
             self.obs = {key: obs_zeros(space) for key, space in observation_space.spaces.items()}
         else:
             self.obs = obs_zeros(observation_space)
-        action_shape = action_space.shape
+        # As the action distribution has them: a Box's actions as vectors, whatever its shape.
+        action_shape = (get_action_dim(action_space),) if isinstance(action_space, spaces.Box) else action_space.shape
         assert action_shape is not None
         self.actions = zeros(action_shape, _torch_dtype(action_space))
         self.episode_starts = zeros(dtype=torch.bool)
         self.values, self.log_prob = zeros(), zeros()
-        self.rewards, self.advantages, self.returns = zeros(), zeros(), zeros()
+        self.advantages, self.returns = zeros(), zeros()
         memory = core.empty_memory(n_envs)
         # (n_segments, layers, n_envs, slots, ...): one copy a segment.
         self.mems = memory.mems.new_zeros((self.n_segments, *memory.mems.shape))

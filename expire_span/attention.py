@@ -89,12 +89,15 @@ def _plain(
     queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
 ) -> tuple[Tensor, Tensor]:
     # Past and own are multiplied apart, so that no step copies the cache of keys and values.
-    scores = torch.cat((queries @ past.keys.mT, queries @ own.keys.mT), dim=-1)
+    # A cache made under autocast, or without, is read under the other in the precision of the query.
+    scores = torch.cat((queries @ past.keys.to(queries.dtype).mT, queries @ own.keys.mT), dim=-1)
     scores = scores + gather_by_age(by_age, ages) + log_mask[:, None]
     weights = scores.softmax(-1)
     slots = past.keys.shape[2]
     probabilities = weights.to(own.values.dtype)
-    attended = probabilities[..., :slots] @ past.values + probabilities[..., slots:] @ own.values
+    attended = (
+        probabilities[..., :slots] @ past.values.to(probabilities.dtype) + probabilities[..., slots:] @ own.values
+    )
     return attended, weights
 
 

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -63,16 +62,16 @@ class ExpireSpanBlock(nn.Module):
         normed: Float[Tensor, "b t D"],
         past: Projection,
         own: Projection,
+        spans: Float[Tensor, "b n"],
         ages: Float[Tensor, "b t n"],
         visible: Bool[Tensor, "b t n"],
         backend: Backend | None = None,
     ) -> Attended:
-        """The layer's output for a segment of states (`normed` and `own` are made of them).
+        """The layer's output for a segment of states (`normed` and `own` are made of them; `spans` are all states').
 
         One call serves a whole segment and a single step (t = 1) alike: what differs, which states are visible
         and where keys and values come from, is the caller's.
         """
-        spans = torch.cat((past.spans, own.spans), dim=-1)
         mask = expire_mask(spans[:, None], ages, self.ramp_length)
         attended, weights = self.attention(normed, past, own, ages, log_mask(mask, visible), backend)
         states = states + attended

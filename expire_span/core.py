@@ -5,6 +5,8 @@ Sources: Sukhbaatar et al. 2021, arXiv 2105.06548 (expire-span); Dai et al. 2019
 Letters: l layers, b batch (environments), t steps, s slots, n = s + t states, h heads, d dim of a head, D dim.
 """
 
+import math
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, get_args
 
 import torch
@@ -54,10 +56,10 @@ class ExpireSpanCore(nn.Module):
         max_span: longest span, in steps.
         ramp_length: R, steps over which a state fades after its span ends.
         seq_len: ages below it have a relative position; older states have none.
-        spans: `"learned"`, or `"fixed"` at `max_span`: a Transformer-XL of the same slots.
+        spans: `"learned"`, or `"fixed"` at `max_span`: with `max_span >= slots` a Transformer-XL of the same slots.
         initial_span: share of `max_span` that every span starts at, in (0, 1).
         random_shortening: in training mode, draw l ~ U(0, max_span) for each row and call, and hide the states
-            older than l (section 4.2 of the paper); nothing is deleted by it.
+            older than l; nothing is deleted by it.
         backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"`.
 
     Raises:
@@ -128,7 +130,7 @@ class ExpireSpanCore(nn.Module):
             timeline = Timeline.of_segment(elapsed, episode_starts, steps=x.shape[1])
             competition = compete(timeline, spans, self.slots)
             visible = timeline.visible(competition.evicted_at, oldest)
-            attended = block(x, normed, past, own, timeline.ages, visible)
+            attended = block(x, normed, past, own, spans, timeline.ages, visible)
             losses.append(span_loss(spans, attended.mask, self.ramp_length))
             index, ages = keepers(timeline, competition.rank, self.slots)
             mems.append(torch.cat((mem, x), dim=1).gather(1, index[..., None].expand(-1, -1, self.dim)))
@@ -143,6 +145,8 @@ class ExpireSpanCore(nn.Module):
         Raises:
             ValueError: for a memory of another core's shape.
         """
+        if memory.mems.dim() != 4:
+            raise ValueError(f"memory.mems has the shape {tuple(memory.mems.shape)}; it must be 4-dimensional")
         self._check_memory(memory, memory.mems.shape[1])
         past = [block.project(block.norm(mem)) for block, mem in zip(self._layers, memory.mems, strict=True)]
         keys, values, spans = (torch.stack(parts) for parts in zip(*past, strict=True))
@@ -175,17 +179,16 @@ class ExpireSpanCore(nn.Module):
         ):
             states, layer = _step(block, states, Projection(*past), ages)
             layers.append(layer)
-        write, (masks, attention, evicted_live) = (
-            CacheWrite(*map(torch.stack, zip(*(layer.write for layer in layers), strict=True))),
-            map(torch.stack, zip(*(layer[1:] for layer in layers), strict=True)),
-        )
-        return StepOutput(self.norm(states).squeeze(1), write, masks, attention, evicted_live)
+        write = CacheWrite(*_stacked(layer.write for layer in layers))
+        return StepOutput(self.norm(states).squeeze(1), write, *_stacked(layer[1:] for layer in layers))
 
     @property
     def _layers(self) -> list[ExpireSpanBlock]:
         return [block for block in self.blocks if isinstance(block, ExpireSpanBlock)]
 
     def _checked(self, x: Tensor, memory: Memory | None, episode_starts: Tensor | None) -> Memory:
+        if x.dim() != 3:
+            raise ValueError(f"x has the shape {tuple(x.shape)}; it must be (batch, steps, {self.dim})")
         batch, steps, dim = x.shape
         if dim != self.dim or steps == 0:
             raise ValueError(f"x has the shape {tuple(x.shape)}; it must be (batch, steps >= 1, {self.dim})")
@@ -208,6 +211,11 @@ def _check_shape(name: str, tensor: Tensor | None, expected: tuple[int, ...]) ->
         raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; it must be {expected}")
 
 
+def _stacked(layers: Iterable[tuple[Tensor, ...]]) -> Iterator[Tensor]:
+    """Each of the tensors that the layers have, stacked over the layers."""
+    return map(torch.stack, zip(*layers, strict=True))
+
+
 class _LayerStep(NamedTuple):
     """A layer's part of a `StepOutput`."""
 
@@ -224,18 +232,20 @@ def _step(
     normed = block.norm(states)
     own = block.project(normed)
     all_ages = functional.pad(ages, (0, 1))[:, None]
-    attended = block(states, normed, past, own, all_ages, all_ages.isfinite(), backend="plain")
+    spans = torch.cat((past.spans, own.spans), dim=-1)
+    attended = block(states, normed, past, own, spans, all_ages, all_ages.isfinite(), backend="plain")
     assert attended.weights is not None
     span, slots = own.spans[:, 0], ages.shape[-1]
     if slots > 0:
         slot, remaining = weakest_slot(past.spans, ages)
         kept = span >= remaining
-        lost = torch.where(kept, expire_mask(remaining, torch.ones_like(remaining), block.ramp_length), 1)
+        loser = torch.where(kept, remaining, span)
         ages = ages.scatter(1, slot[:, None], torch.where(kept[:, None], 0, ages.gather(1, slot[:, None])))
     else:
-        slot, kept, lost = span.long(), torch.zeros_like(span, dtype=torch.bool), torch.ones_like(span)
+        slot, kept, loser = span.long(), torch.zeros_like(span, dtype=torch.bool), span
+    lost_mask = expire_mask(loser, torch.ones_like(loser), block.ramp_length)  # as the next step would have seen it
     write = CacheWrite(slot, kept, states[:, 0], own.keys[:, :, 0], own.values[:, :, 0], span, ages)
-    return attended.output, _LayerStep(write, attended.mask[:, 0, :slots], attended.weights[:, :, 0], lost > 0)
+    return attended.output, _LayerStep(write, attended.mask[:, 0, :slots], attended.weights[:, :, 0], lost_mask > 0)
 
 
 def _check_sizes(
@@ -250,6 +260,10 @@ def _check_sizes(
     spans: str,
     backend: str,
 ) -> None:
+    whole = {"dim": dim, "depth": depth, "heads": heads, "slots": slots, "seq_len": seq_len}
+    for name, value in whole.items():
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"{name}={value!r} must be a whole number")
     requirements = [
         (
             dim > 0 and dim % 2 == 0,
@@ -258,8 +272,8 @@ def _check_sizes(
         (heads > 0 and dim % max(heads, 1) == 0, f"heads={heads} must divide dim={dim}"),
         (depth > 0, f"depth={depth} must be at least 1"),
         (slots >= 0, f"slots={slots} must be 0 (no memory) or more"),
-        (max_span > 0, f"max_span={max_span} must be greater than 0"),
-        (ramp_length > 0, f"ramp_length={ramp_length} must be greater than 0"),
+        (0 < max_span < math.inf, f"max_span={max_span} must be greater than 0, and finite"),
+        (0 < ramp_length < math.inf, f"ramp_length={ramp_length} must be greater than 0, and finite"),
         (seq_len > 0, f"seq_len={seq_len} must be at least 1"),
         (0 < initial_span < 1, f"initial_span={initial_span} is a share of max_span, between 0 and 1"),
         (spans in get_args(Spans), f"spans={spans!r} must be one of {get_args(Spans)}"),

@@ -21,7 +21,7 @@ class Memory(NamedTuple):
     mems: Float[Tensor, "l b s D"]
     """Hidden states, un-normalised, as each layer received them. Empty slots hold finite numbers."""
     elapsed_times: Float[Tensor, "l b s"]
-    """Steps since each state was produced, counted at the last step seen (the newest state has 0)."""
+    """Steps since each state was produced, counted at the last step seen (whose own state, if kept, has 0)."""
 
     def detach(self) -> "Memory":
         """The same memory, cut off from the graph that made it."""
@@ -80,15 +80,7 @@ class Cache(NamedTuple):
             memory, put(self.keys, 3, write.key), put(self.values, 3, write.value), put(self.spans, 2, write.span)
         )
 
-    def clone(self) -> "Cache":
-        """A copy that shares nothing with this cache."""
-        return self.map(torch.clone)
-
     def select(self, environments: Int[Tensor, " m"]) -> "Cache":
         """The cache of some of the environments, in the order given."""
-        return self.map(lambda tensor: tensor[:, environments])
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Cache":
-        """This cache with `function` applied to each of its tensors (all have layers, batch in front)."""
-        memory = Memory(function(self.memory.mems), function(self.memory.elapsed_times))
-        return Cache(memory, function(self.keys), function(self.values), function(self.spans))
+        memory = Memory(*(tensor[:, environments] for tensor in self.memory))
+        return Cache(memory, *(tensor[:, environments] for tensor in self[1:]))

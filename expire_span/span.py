@@ -1,6 +1,6 @@
 """How long a state lives: span predictor, expire mask, span loss.
 
-Source: Sukhbaatar et al. 2021, "Not All Memories are Created Equal", arXiv 2105.06548, section 4.
+Source: Sukhbaatar et al. 2021, "Not All Memories are Created Equal: Learning to Forget by Expiring", arXiv 2105.06548.
 """
 
 import math
@@ -15,7 +15,7 @@ Spans = Literal["learned", "fixed"]
 
 
 class ExpireSpan(nn.Module):
-    """Predicts the span of a state from the (normalised) state: e = max_span * sigmoid(w . h + b), equation 3.
+    """Predicts the span of a state from the (normalised) state: e = max_span * sigmoid(w . h + b).
 
     With w = 0 and b = -ln(1/p - 1), every span starts at p * max_span, where the sigmoid has a live gradient.
 
@@ -23,8 +23,8 @@ class ExpireSpan(nn.Module):
         dim: size of a state.
         max_span: the longest span, in steps.
         initial_span: p, the share of `max_span` that every span starts at.
-        spans: `"learned"`, or `"fixed"` for a span of `max_span` everywhere (then nothing expires by itself
-            and what fits the slots is a sliding window, as in Transformer-XL).
+        spans: `"learned"`, or `"fixed"` for a span of `max_span` everywhere: with `max_span` of the slots or more,
+            what is seen is a sliding window of the slots, as in Transformer-XL.
     """
 
     def __init__(self, dim: int, max_span: float, initial_span: float = 0.1, spans: Spans = "learned") -> None:
@@ -42,7 +42,8 @@ class ExpireSpan(nn.Module):
             return torch.full(states.shape[:-1], self.max_span, device=states.device, dtype=_at_least_float32(states))
         with torch.autocast(states.device.type, enabled=False):
             states = states.to(_at_least_float32(states))
-            logits = functional.linear(states, self.to_expiration.weight, self.to_expiration.bias)
+            weight, bias = self.to_expiration.weight.to(states), self.to_expiration.bias.to(states)
+            logits = functional.linear(states, weight, bias)
         return self.max_span * logits.squeeze(-1).sigmoid()
 
 
@@ -53,14 +54,14 @@ def _at_least_float32(tensor: Tensor) -> torch.dtype:
 def expire_mask(
     spans: Float[Tensor, "*#shape"], ages: Float[Tensor, "*#shape"], ramp_length: float
 ) -> Float[Tensor, "*shape"]:
-    """m = clamp(1 + (e - a) / R, 0, 1), equation 5: a state's weight in attention; 0 for an infinite age."""
+    """m = clamp(1 + (e - a) / R, 0, 1): a state's weight in attention; 0 for an infinite age."""
     return (1 + (spans - ages) / ramp_length).clamp(0, 1)
 
 
 def log_mask(mask: Float[Tensor, "*shape"], visible: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """ln m where a state is visible and m > 0, else -inf.
 
-    Added to the attention logits, it multiplies the weights by m and renormalises them (equation 6). The
+    Added to the attention logits, it multiplies the weights by m and renormalises them. The
     logarithm is taken of 1 where m = 0, or its gradient would be NaN.
     """
     live = visible & (mask > 0)
@@ -68,7 +69,7 @@ def log_mask(mask: Float[Tensor, "*shape"], visible: Bool[Tensor, "*shape"]) -> 
 
 
 def span_loss(spans: Float[Tensor, "b n"], mask: Float[Tensor, "b t n"], ramp_length: float) -> Float[Tensor, ""]:
-    """The sum of e / R over the states on the ramp (0 < m < 1), mean over queries; equation 8.
+    """The sum of e / R over the states on the ramp (0 < m < 1), mean over queries.
 
     The span itself is charged, never what remains of it, which is infinite in an empty slot. A state that lives
     its life out is on the ramp for R steps, so it is charged its span once.

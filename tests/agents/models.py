@@ -61,3 +61,14 @@ def collect(model: ExpireSpanPPO) -> None:
     _, callback = model._setup_learn(10**6, reset_num_timesteps=model._last_obs is None)
     assert model.env is not None
     model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
+
+
+def difference(model: ExpireSpanPPO) -> float:
+    """Greatest difference between what acting recorded and what training makes of the same segments."""
+    worst = 0.0
+    with torch.no_grad():
+        for batch in model.rollout_buffer.minibatches(4):
+            now = model.policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts)
+            worst = max(worst, (now.log_prob - batch.old_log_prob).abs().max().item())
+            worst = max(worst, (now.values - batch.old_values).abs().max().item())
+    return worst

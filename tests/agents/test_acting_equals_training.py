@@ -8,23 +8,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents import ExpireSpanPPO
-from tests.agents.models import DEVICES, clock_model, collect
+from tests.agents.models import DEVICES, clock_model, collect, difference
 from tests.agents.worlds import box
 
 AGREE = 1e-4
 """Greatest difference in log-probability or value, float32."""
-
-
-def difference(model: ExpireSpanPPO) -> float:
-    """Greatest difference between what acting recorded and what training makes of the same segments."""
-    worst = 0.0
-    with torch.no_grad():
-        for batch in model.rollout_buffer.minibatches(4):
-            now = model.policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts)
-            worst = max(worst, (now.log_prob - batch.old_log_prob).abs().max().item())
-            worst = max(worst, (now.values - batch.old_values).abs().max().item())
-    return worst
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -48,12 +36,14 @@ def test_ratio_is_one_before_the_first_update(device: str) -> None:
         (spaces.Discrete(5), spaces.Discrete(3), "MlpPolicy"),
         (spaces.MultiBinary(4), spaces.MultiDiscrete([2, 3]), "MlpPolicy"),
         (box(2), box(2), "MlpPolicy"),
+        (box(2), box(2, 2), "MlpPolicy"),
+        (box(2), box(1, 1), "MlpPolicy"),
         (box(2), spaces.MultiBinary(3), "MlpPolicy"),
         (spaces.Box(0, 255, (36, 36, 3), np.uint8), spaces.Discrete(3), "CnnPolicy"),
         (spaces.Box(0, 10, (3, 3, 3), np.uint8), spaces.Discrete(3), "MlpPolicy"),
         (spaces.Dict({"a": box(3), "b": spaces.Discrete(4)}), spaces.Discrete(3), "MultiInputPolicy"),
     ],
-    ids=["discrete", "multi-discrete", "box", "multi-binary", "image", "codes", "dict"],
+    ids=["discrete", "multi-discrete", "box", "box-2x2", "box-1x1", "multi-binary", "image", "codes", "dict"],
 )
 def test_ratio_is_one_whatever_the_spaces(observation_space: Any, action_space: Any, policy: str) -> None:
     """Would catch: observations or actions stored in another shape, order or type than they were acted on."""

@@ -44,9 +44,10 @@ def test_only_the_environments_side_crosses(tmp_path: Path) -> None:
     print(f"copies of one rollout by size in bytes: {counts}")
     observation, starts, actions = N_ENVS * OBSERVATION * 4, N_ENVS, N_ENVS * 8
     per_step_up, per_step_down = observation + starts, actions
-    # One observation more values the last step; a few words are settings, not data.
-    assert sum(found["HtoD"]) <= per_step_up * (N_STEPS + 1) + N_STEPS * N_ENVS * 4 + 1024
-    assert sum(found["DtoH"]) <= per_step_down * N_STEPS + 1024
+    # One observation more values the last step; PyTorch's distributions check their arguments with two flags a step;
+    # the quantiles and the statistics of the memory are a few words a rollout.
+    assert sum(found["HtoD"]) <= per_step_up * (N_STEPS + 1) + N_STEPS * N_ENVS * 4 + 64
+    assert sum(found["DtoH"]) <= (per_step_down + 2) * N_STEPS + 2 + 64
     assert counts["HtoD"][observation] >= N_STEPS
     assert counts["DtoH"][actions] >= N_STEPS
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import preprocess_obs
 
 from agents import ExpireSpanPPO, MiniGridExtractor
-from agents.memory_budget import SpanCoefficient
-from tests.agents.models import CORE, clock_model, collect
+from agents.span_coefficient import SpanCoefficient
+from tests.agents.models import CORE, clock_model, collect, difference
 from tests.agents.worlds import box
 
 
@@ -64,13 +65,14 @@ def test_wrong_states_are_refused() -> None:
         model.predict(obs[:1], state)
     with pytest.raises(ValueError, match=r"episode_start has the shape \(3,\); it must be \(2,\)"):
         model.predict(obs, state, np.zeros(3, dtype=bool))
+    with pytest.raises(ValueError, match="another policy's"):
+        clock_model(policy_kwargs={"slots": 7}).predict(obs, state)
     with pytest.raises(ValueError, match="state must be what predict returned, or None; got tuple"):
         model.predict(obs, (np.zeros(3),))
 
 
 def test_a_state_outlives_an_update() -> None:
-    """Would catch: keys and values of the old weights. A fused optimiser's step doesn't count up the parameters'
-    versions, so these alone don't tell that the weights have changed."""
+    """Would catch: keys and values of the weights before the update."""
     model, obs = clock_model(), observations(6)
     state = None
     for row in obs[:-1]:
@@ -83,6 +85,46 @@ def test_a_state_outlives_an_update() -> None:
     with torch.no_grad():
         assert torch.equal(model.policy.predict_values(last, state), model.policy.predict_values(last, by_hand))
     assert not torch.equal(state.cache.keys, by_hand.cache.keys)
+
+
+def test_weights_changed_behind_the_policys_back(tmp_path: Path) -> None:
+    """Would catch: stale keys and values after a fused optimiser's step, after SB3's `load_from_vector` (neither
+    counts up the parameters' versions), or with another policy's state of as many changes."""
+    model, obs = clock_model(policy_kwargs={"optimizer_kwargs": {"fused": True}}), observations(6)
+    for _ in range(2):
+        collect(model)
+        assert difference(model) < 1e-4
+        model.train()
+    state, other = None, clock_model(seed=5)
+    for row in obs[:-1]:
+        _, state = model.predict(row, state)
+    last = torch.as_tensor(obs[-1])
+    model.policy.load_from_vector(model.policy.parameters_to_vector() * 1.5)
+    for policy in (model.policy, other.policy):
+        with torch.no_grad():
+            assert state is not None
+            by_hand = policy.projected(state.cache.memory)
+            assert torch.equal(policy.predict_values(last, state), policy.predict_values(last, by_hand))
+
+
+def test_a_stopped_rollout_leaves_memory_and_environments_in_step() -> None:
+    """Would catch: an agent that forgets in mid-episode because a callback stopped a rollout there."""
+    model = clock_model()
+    collect(model)
+
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            assert self.locals["rewards"].shape == (3,)
+            assert {"actions", "clipped_actions", "new_obs", "values", "log_probs", "dones"} <= set(self.locals)
+            return self.num_timesteps % 15 != 0
+
+    model.learn(96, callback=Stop(), reset_num_timesteps=False)
+    starts = np.asarray(model._last_episode_starts)
+    assert not starts.all()
+    collect(model)
+    first = model.rollout_buffer.elapsed_times[0, 0].isfinite().any(-1).numpy()
+    assert (first | starts).all(), "an environment in mid-episode remembers nothing"
+    assert difference(model) < 1e-4
 
 
 def test_save_and_load(tmp_path: Path) -> None:
@@ -119,8 +161,14 @@ def test_sizes_that_do_not_fit() -> None:
     """Would catch: a bare traceback of a reshape, or a size changed without a word."""
     with pytest.raises(ValueError, match=r"segment_length=7 doesn't divide n_steps=32; it can be one of \[1, 2, 4, 8"):
         clock_model(segment_length=7)
-    with pytest.raises(ValueError, match="batch_size=0 must be"):
+    with pytest.raises(ValueError, match="batch_size=0 must be a whole number, at least 1"):
         clock_model(batch_size=0)
+    with pytest.raises(ValueError, match="n_epochs=0 must be a whole number, at least 1"):
+        clock_model(n_epochs=0)
+    with pytest.raises(ValueError, match=r"memory_budget=-1\.0 must be 0 or more"):
+        clock_model(memory_budget=-1.0)
+    with pytest.warns(UserWarning, match="n_steps=67 can only be cut into segments of 1 steps"):
+        clock_model(n_steps=67, segment_length=None)
     with pytest.raises(ValueError, match="heads=3 must divide dim=16"):
         clock_model(policy_kwargs={"heads": 3})
     with pytest.raises(ValueError, match="actor and critic read one memory"):
@@ -142,7 +190,7 @@ def test_the_segment_length_is_the_greatest_divisor_up_to_64() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lengths = [
-            ExpireSpanPPO("MlpPolicy", env, n_steps=n, policy_kwargs=CORE, device="cpu").segment_length
+            ExpireSpanPPO("MlpPolicy", env, n_steps=n, policy_kwargs=CORE, device="cpu").rollout_buffer.segment_length
             for n in (128, 96, 100, 67)
         ]
     assert lengths == [64, 48, 50, 1]
@@ -168,17 +216,17 @@ def test_minigrid_codes_are_names_not_intensities() -> None:
 
 def test_memory_costs_nothing_within_its_budget() -> None:
     """Would catch: a charge while memories fit (spans collapse before they are useful), or one that never comes."""
-    price = SpanCoefficient(ceiling=1.0)
-    price.update(live_memories=7.0, budget=8.0)
+    price = SpanCoefficient()
+    price.update(live_memories=7.0, budget=8.0, ceiling=1.0)
     assert price.value == 0.0
-    price.update(live_memories=12.0, budget=8.0)
+    price.update(live_memories=12.0, budget=8.0, ceiling=1.0)
     assert price.value == pytest.approx(0.05)
     for _ in range(100):
-        price.update(live_memories=12.0, budget=8.0)
+        price.update(live_memories=12.0, budget=8.0, ceiling=1.0)
     assert price.value == 1.0
-    price.update(live_memories=4.0, budget=8.0)
+    price.update(live_memories=4.0, budget=8.0, ceiling=1.0)
     assert price.value == pytest.approx(0.95)
-    price.update(live_memories=0.0, budget=0.0)
+    price.update(live_memories=0.0, budget=0.0, ceiling=1.0)
     assert price.value == 1.0
 
 

@@ -39,7 +39,12 @@ def test_tensorboard_has_the_spans(trained: Path) -> None:
     tags = set(events.Tags()["scalars"])
     names = ("live_memories", "evicted_live", "on_ramp", "span_mean", "span_q10", "span_q50", "span_q90")
     assert {f"memory/{name}" for name in names} <= tags
-    assert {"memory/live_slots_layer_0", "memory/live_slots_layer_1", "rollout/success_rate", "train/loss"} <= tags
+    assert {
+        "memory/live_memories_layer_0",
+        "memory/live_memories_layer_1",
+        "rollout/success_rate",
+        "train/loss",
+    } <= tags
 
 
 def test_checkpoints_are_bounded(trained: Path) -> None:

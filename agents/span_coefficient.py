@@ -17,20 +17,19 @@ class SpanCoefficient:
     spans settle at what is worth that price.
     """
 
-    ceiling: float
-    """The greatest weight, `expire_loss_coef`."""
     value: float = 0.0
     """The weight now."""
 
-    def update(self, live_memories: float, budget: float) -> None:
+    def update(self, live_memories: float, budget: float, ceiling: float) -> None:
         """Moves the weight after a rollout.
 
         Args:
             live_memories: that a step saw, mean over steps, layers and environments.
             budget: live memories that cost nothing; 0 charges the ceiling always, the constant weight of the paper.
+            ceiling: the greatest weight, `expire_loss_coef`.
         """
         if budget <= 0:
-            self.value = self.ceiling
+            self.value = ceiling
             return
         excess = (live_memories - budget) / budget
-        self.value = min(max(self.value + STEP * self.ceiling * excess, 0.0), self.ceiling)
+        self.value = min(max(self.value + STEP * ceiling * excess, 0.0), ceiling)
