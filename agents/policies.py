@@ -1,5 +1,6 @@
 """Actor-critic policies with an expiring memory, by Stable-Baselines3's names."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 
 from agents.extractors import MiniGridExtractor, is_minigrid_codes
 from expire_span import Cache, ExpireSpanCore, Memory, StepOutput
+
+_POLICIES = itertools.count()
+"""Numbers the policies of this process, so that one's state isn't taken for another's."""
 
 
 class PolicyState(NamedTuple):
@@ -143,6 +147,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         super()._build(lr_schedule)
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
+        self._identity, self._changes = next(_POLICIES), 0
 
     # --- state ---
 
@@ -160,16 +165,18 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         return state if state.version == self._weights_version() else self.projected(state.cache.memory)
 
     def _weights_version(self) -> tuple[int, int]:
-        # A change in place (an optimiser's step, loaded weights) counts up a parameter's version. A fused optimiser's
-        # step doesn't, which is why a rollout projects its memory anew whatever the version says.
-        return id(self), sum(parameter._version for parameter in self.core.parameters())
+        # A change in place (an optimiser's step, loaded weights) counts up a parameter's version. What doesn't, a fused
+        # optimiser's step or replaced data, is told to `weights_changed`.
+        return self._identity, self._changes + sum(parameter._version for parameter in self.core.parameters())
+
+    def weights_changed(self) -> None:
+        """Says that the weights are other ones, where PyTorch may not have noticed: states are projected anew."""
+        self._changes += 1
 
     def load_from_vector(self, vector: np.ndarray) -> None:
         """Sets all parameters from one vector."""
         super().load_from_vector(vector)
-        with torch.no_grad():
-            for parameter in self.core.parameters():
-                parameter.mul_(1)  # SB3 replaces the data, which counts up no version
+        self.weights_changed()
 
     # --- acting: one step ---
 

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -184,7 +185,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     def _fit_sizes(self) -> tuple[int, int]:
         """The length of a segment, and the number of segments in a minibatch."""
         for name, size in (("n_steps", self.n_steps), ("batch_size", self.batch_size), ("n_epochs", self.n_epochs)):
-            if not isinstance(size, int) or size < 1:
+            if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
         for name, weight in (("expire_loss_coef", self.expire_loss_coef), ("memory_budget", self.memory_budget)):
             if isinstance(weight, int | float) and weight < 0:
@@ -205,7 +206,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             )
         available = self.n_steps * self.n_envs // length
         segments = min(max(1, round(self.batch_size / length)), available)
-        if segments * length != self.batch_size:
+        if segments * length != self.batch_size and segments < available:
             warnings.warn(
                 f"batch_size={self.batch_size} is rounded to {segments * length}: {segments} whole segment(s) of "
                 f"{length} steps, of {available} in a rollout",
@@ -267,6 +268,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             statistics.add(act.step)
 
             clipped_actions = self.policy.to_env_actions(actions)
+            self._state = None  # written already: not to be gone on with should the environments raise
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             # Together and before the callback, which may stop here: memory and environments stay in step.
             self._state, self._last_obs, self._last_episode_starts = state, new_obs, dones  # type: ignore[assignment]
@@ -348,6 +350,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         for _ in range(self.n_epochs):
             if not self._epoch(clip_range, clip_range_vf, logs):
                 break
+        self.policy.weights_changed()
         for name, values in logs.items():
             self.logger.record(f"train/{name}", torch.stack(values).mean().item())
         self.logger.record("train/explained_variance", self._explained_variance())

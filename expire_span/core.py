@@ -7,6 +7,7 @@ Letters: l layers, b batch (environments), t steps, s slots, n = s + t states, h
 
 import math
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import NamedTuple, get_args
 
 import torch
@@ -262,7 +263,7 @@ def _check_sizes(
 ) -> None:
     whole = {"dim": dim, "depth": depth, "heads": heads, "slots": slots, "seq_len": seq_len}
     for name, value in whole.items():
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not isinstance(value, Integral) or isinstance(value, bool):
             raise ValueError(f"{name}={value!r} must be a whole number")
     requirements = [
         (

@@ -69,7 +69,7 @@ class Cache(NamedTuple):
             return self._replace(memory=Memory(self.memory.mems, elapsed_times))
 
         def put(buffer: Tensor, dim: int, new: Tensor) -> Tensor:
-            row = new.unsqueeze(dim)
+            row = new.unsqueeze(dim).to(buffer.dtype)  # a cache may have been made under autocast
             trailing = (1,) * (row.dim() - 2)
             index = write.slot.reshape(*write.slot.shape, *trailing).expand_as(row)
             kept = write.kept.reshape(*write.kept.shape, *trailing)
