@@ -20,7 +20,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from agents.extractors import MiniGridExtractor, is_minigrid_codes
-from expire_span import Cache, ExpireSpanCore, Memory, StepOutput
+from expire_span import NO_FLEX_GRADIENT, Cache, ExpireSpanCore, Memory, StepOutput
 
 _POLICIES = itertools.count()
 """Numbers the policies of this process, so that one's state isn't taken for another's."""
@@ -103,6 +103,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         features_extractor_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        if backend == "flex":
+            raise ValueError(NO_FLEX_GRADIENT)
         if not kwargs.get("share_features_extractor", True):
             raise ValueError("share_features_extractor=False has no meaning here: actor and critic read one memory")
         self.core_kwargs: dict[str, Any] = {

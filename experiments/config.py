@@ -70,8 +70,8 @@ class CoreConfig:
     """Ages below this have a relative position in attention; older states have none."""
     initial_span: float = 0.1
     """Share of --max-span that every span starts at, between 0 and 1."""
-    backend: Literal["plain", "sdpa", "flex"] = "plain"
-    """How attention over a segment is computed; flex needs CUDA."""
+    backend: Literal["plain", "sdpa"] = "plain"
+    """How attention over a segment is computed."""
 
     def arguments(self) -> dict[str, Any]:
         """These settings as the policy's keyword arguments, with `memory` spelt out as slots and spans."""

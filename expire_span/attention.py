@@ -18,6 +18,11 @@ from expire_span.position import SinusoidalEmbedding, gather_by_age
 
 Backend = Literal["plain", "sdpa", "flex"]
 
+NO_FLEX_GRADIENT = (
+    "backend='flex' can't be trained with: FlexAttention has no gradient on the CPU, and a wrong one for our score "
+    "function on CUDA (measured with PyTorch 2.11); take 'plain' or 'sdpa'"
+)
+
 
 class Projection(NamedTuple):
     """What attention needs of a set of states."""
@@ -36,7 +41,7 @@ class CausalAttention(nn.Module):
         seq_len: ages below it have a relative position; older states have none.
         backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
             (`scaled_dot_product_attention`; under autocast it rounds ln m to the lower precision) or `"flex"`
-            (FlexAttention; no gradients on the CPU).
+            (FlexAttention; without gradients: see `NO_FLEX_GRADIENT`).
     """
 
     def __init__(self, dim: int, heads: int, seq_len: int, backend: Backend = "plain") -> None:
@@ -112,6 +117,8 @@ def _sdpa(
 def _flex(
     queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
 ) -> tuple[Tensor, None]:
+    if torch.is_grad_enabled() and (queries.requires_grad or own.keys.requires_grad):
+        raise ValueError(NO_FLEX_GRADIENT)
     keys, values = _joined(past, own)
     seq_len = by_age.shape[-1]
     index = ages.clamp(0, seq_len - 1).int()

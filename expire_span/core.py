@@ -61,7 +61,7 @@ class ExpireSpanCore(nn.Module):
         initial_span: share of `max_span` that every span starts at, in (0, 1).
         random_shortening: in training mode, draw l ~ U(0, max_span) for each row and call, and hide the states
             older than l; nothing is deleted by it.
-        backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"`.
+        backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"` (without gradients only).
 
     Raises:
         ValueError: for sizes that don't fit.
