@@ -24,7 +24,7 @@ from torch.nn import functional
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy, PolicyState
 from agents.rollout import Minibatch, SegmentRolloutBuffer
-from agents.span_coefficient import SpanCoefficient
+from agents.span_coefficient import updated_coefficient
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
 
@@ -61,7 +61,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         segment_length: steps trained in one call of the core, a divisor of `n_steps`; default: the greatest up
             to 64.
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget.
-        memory_budget: live memories a step and layer that cost nothing (see `SpanCoefficient`), or a schedule;
+        memory_budget: live memories a step and layer that cost nothing (see `updated_coefficient`), or a schedule;
             default: half of the slots; 0 charges always, with `expire_loss_coef` as a constant.
 
     Raises:
@@ -139,7 +139,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.memory_budget = memory_budget
         self.memory_statistics: dict[str, float] = {}
         """What the memory did in the last rollout, see `MemoryStatistics.read`."""
-        self.span_coefficient = SpanCoefficient()
+        self.span_coefficient = 0.0
+        """The weight of the span loss now."""
         self._state: PolicyState | None = None
         if _init_setup_model:
             self._setup_model()
@@ -340,7 +341,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert callable(self.clip_range)
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)
-        self.span_coefficient.update(self.memory_statistics["live_memories"], budget, self.expire_loss_coef)
+        self.span_coefficient = updated_coefficient(
+            self.span_coefficient, self.memory_statistics["live_memories"], budget, self.expire_loss_coef
+        )
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):
@@ -356,7 +359,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.logger.record("train/explained_variance", self._explained_variance())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-        self.logger.record("train/span_coef", self.span_coefficient.value)
+        self.logger.record("train/span_coef", self.span_coefficient)
         self.logger.record("train/memory_budget", budget)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
@@ -396,12 +399,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             values = batch.old_values + (values - batch.old_values).clamp(-clip_range_vf, clip_range_vf)
         value_loss = functional.mse_loss(values, batch.returns)
         entropy = -now.log_prob.mean() if now.entropy is None else now.entropy.mean()
-        loss = (
-            policy_loss
-            - self.ent_coef * entropy
-            + self.vf_coef * value_loss
-            + self.span_coefficient.value * now.span_loss
-        )
+        loss = policy_loss - self.ent_coef * entropy + self.vf_coef * value_loss + self.span_coefficient * now.span_loss
         with torch.no_grad():
             parts = {
                 "loss": loss,

@@ -1,35 +1,25 @@
 """The price of memory: charged only while more is alive than the budget allows."""
 
-from dataclasses import dataclass
-
 STEP = 0.1
 """Share of its ceiling that the coefficient moves in a rollout whose memories exceed the budget by the whole budget."""
 
 
-@dataclass
-class SpanCoefficient:
-    """The weight of the span loss, as a Lagrange multiplier of the constraint `live memories <= budget`.
+def updated_coefficient(coefficient: float, live_memories: float, budget: float, ceiling: float) -> float:
+    """The weight of the span loss after a rollout: a Lagrange multiplier of the constraint `live memories <= budget`.
 
     With a constant weight spans collapse before the memory becomes useful: as long as the reward doesn't depend on
     the past, the span loss is the only steady gradient that the span predictors get, and Adam divides its size
     away. Here nothing is charged until live memories exceed the budget; then the weight rises, and it falls again
     as soon as they don't (dual ascent). It has a ceiling: where the reward needs more memory than the budget, the
     spans settle at what is worth that price.
+
+    Args:
+        coefficient: the weight before.
+        live_memories: that a step saw, mean over steps, layers and environments.
+        budget: live memories that cost nothing; 0 charges the ceiling always, the constant weight of the paper.
+        ceiling: the greatest weight, `expire_loss_coef`.
     """
-
-    value: float = 0.0
-    """The weight now."""
-
-    def update(self, live_memories: float, budget: float, ceiling: float) -> None:
-        """Moves the weight after a rollout.
-
-        Args:
-            live_memories: that a step saw, mean over steps, layers and environments.
-            budget: live memories that cost nothing; 0 charges the ceiling always, the constant weight of the paper.
-            ceiling: the greatest weight, `expire_loss_coef`.
-        """
-        if budget <= 0:
-            self.value = ceiling
-            return
-        excess = (live_memories - budget) / budget
-        self.value = min(max(self.value + STEP * ceiling * excess, 0.0), ceiling)
+    if budget <= 0:
+        return ceiling
+    excess = (live_memories - budget) / budget
+    return min(max(coefficient + STEP * ceiling * excess, 0.0), ceiling)

@@ -194,7 +194,10 @@ def _find_spec(env_id: str) -> EnvSpec:
 
 def _near_misses(name: str, known: Iterable[str]) -> list[str]:
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    return [by_lower_case[match] for match in difflib.get_close_matches(name.lower(), by_lower_case, n=3)]
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
+    # `corridor` is near no full id, but part of one.
+    close = close or [known for known in by_lower_case if name and name.lower() in known][:3]
+    return [by_lower_case[match] for match in close]
 
 
 def _creator(spec: EnvSpec) -> Callable[..., Any]:

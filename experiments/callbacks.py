@@ -175,6 +175,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     def note(number: int, _frame: FrameType | None) -> None:
         request.signal = number
         restore()
+        print("stopping, and saving, after this update; once more to stop without saving", file=sys.stderr, flush=True)
 
     handled = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, note) for number in handled}

@@ -4,6 +4,7 @@ A field is named as the constructor argument that it becomes, and its default is
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -163,7 +164,8 @@ class TrainConfig:
     preset: Annotated[str | None, arg(metavar="NAME")] = None
     """Settings known to work, by name (`expire-span tasks` lists them); what else is given here goes before them."""
     run_dir: Annotated[str | None, arg(metavar="DIR")] = None
-    """Folder for the run, which must be new or empty; None for runs/ and the name of the preset or environment."""
+    """Folder for the run, which must be new or empty; None for one in runs/ named after the
+    preset or environment and the seed."""
     overwrite: bool = False
     """Replace the run that lies in --run-dir."""
     continue_from: Annotated[str | None, arg(metavar="DIR")] = None
@@ -209,6 +211,22 @@ class TrainConfig:
                 raise UserError(f"--{name} {value}: must be {limits}")
         if not self.agent.learning_rate > 0:
             raise UserError(f"--learning-rate {self.agent.learning_rate}: must be above 0")
+        for section in (self, self.core, self.agent):
+            for setting in dataclasses.fields(section):
+                value = getattr(section, setting.name)
+                if isinstance(value, float):
+                    _check_float(setting.name.replace("_", "-"), value)
+        for width in self.agent.net_arch or ():
+            if width < 1:
+                raise UserError(f"--net-arch {width}: the width of a layer must be at least 1")
+
+
+def _check_float(flag: str, value: float) -> None:
+    """No setting means anything infinite or below 0."""
+    if not math.isfinite(value):
+        raise UserError(f"--{flag} {value}: must be a finite number")
+    if value < 0:
+        raise UserError(f"--{flag} {value}: must be 0 or more")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`expire-span curves`."""
 
 import csv
+import math
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -32,7 +33,10 @@ def read_progress(run_dir: Path) -> list[dict[str, str]]:
     for path in (run_dir / "progress.csv", *files):
         if path.is_file():
             with path.open(newline="") as file:
-                rows += csv.DictReader(file)
+                part = list(csv.DictReader(file))
+            # After a hard kill a run goes on from its last checkpoint: what was logged beyond that was done again.
+            again = float(part[0]["time/total_timesteps"]) if part else math.inf
+            rows = [row for row in rows if float(row["time/total_timesteps"]) < again] + part
     if not rows:
         raise UserError(f"{run_dir} has no progress.csv with a row in it: its training has logged nothing yet")
     return rows

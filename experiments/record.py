@@ -33,9 +33,11 @@ def record(config: RecordConfig) -> int:
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     run_dir = Path(config.run_dir)
     seeds = fresh_seeds(config.seed, config.episodes)
-    for flag, value in (("fps", config.fps), ("max-steps", config.max_steps), ("torch-threads", config.torch_threads)):
+    for flag, value in (("max-steps", config.max_steps), ("torch-threads", config.torch_threads)):
         if not value > 0:
             raise UserError(f"--{flag} {value}: must be above 0")
+    if not 0.1 <= config.fps <= 50:
+        raise UserError(f"--fps {config.fps}: must be between 0.1 and 50")
     runs.read_config(run_dir)
     output = Path(config.output) if config.output is not None else run_dir / "video.mp4"
     video.check_output(output)

@@ -19,6 +19,7 @@ import torch
 
 from agents import ExpireSpanPPO
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.environments import make
 from experiments.errors import UserError, one_line
 from expire_span.version import __version__
 
@@ -250,4 +251,10 @@ def load(run_dir: Path, device_name: str, **load_arguments: Any) -> Run:
             model = ExpireSpanPPO.load(path, device=device, **load_arguments)
     except (zipfile.BadZipFile, *broken) as error:
         raise UserError(f"{path} can't be loaded: {one_line(error)}") from error
+    with contextlib.closing(make(config.env)) as env:
+        if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):
+            raise UserError(
+                f"{path} isn't of this run: it reads {model.observation_space} and acts in {model.action_space}, "
+                f"{config.env.env_id} gives {env.observation_space} and takes {env.action_space}"
+            )
     return Run(run_dir, config, model)

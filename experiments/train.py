@@ -56,7 +56,7 @@ MAY_CHANGE = {
 """Settings that may differ when a run is gone on with; the others made the model what it is."""
 
 # What a wrong setting makes Stable-Baselines3 and our library raise while a model is built.
-_WRONG_SETTING = (ValueError, AssertionError, TypeError)
+_WRONG_SETTING = (ValueError, AssertionError, TypeError, RuntimeError)
 
 
 def policy_name(agent: AgentConfig, observations: spaces.Space[Any]) -> str:
@@ -118,7 +118,7 @@ class Session:
 
 
 def default_run_dir(config: TrainConfig) -> str:
-    """`runs/corridor` for a preset, `runs/MiniGrid-MemoryS9-v0-seed0` without one."""
+    """`runs/corridor-seed0` for a preset, `runs/MiniGrid-MemoryS9-v0-seed0` without one."""
     name = config.preset or config.env.env_id.rpartition(":")[2].replace("/", "-")
     return f"runs/{name}-seed{config.seed}"
 

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import preprocess_obs
 
 from agents import ExpireSpanPPO, MiniGridExtractor
-from agents.span_coefficient import SpanCoefficient
+from agents.span_coefficient import updated_coefficient
 from tests.agents.models import CORE, clock_model, collect, difference
 from tests.agents.worlds import box
 
@@ -216,18 +216,16 @@ def test_minigrid_codes_are_names_not_intensities() -> None:
 
 def test_memory_costs_nothing_within_its_budget() -> None:
     """Would catch: a charge while memories fit (spans collapse before they are useful), or one that never comes."""
-    price = SpanCoefficient()
-    price.update(live_memories=7.0, budget=8.0, ceiling=1.0)
-    assert price.value == 0.0
-    price.update(live_memories=12.0, budget=8.0, ceiling=1.0)
-    assert price.value == pytest.approx(0.05)
+    price = updated_coefficient(0.0, live_memories=7.0, budget=8.0, ceiling=1.0)
+    assert price == 0.0
+    price = updated_coefficient(price, live_memories=12.0, budget=8.0, ceiling=1.0)
+    assert price == pytest.approx(0.05)
     for _ in range(100):
-        price.update(live_memories=12.0, budget=8.0, ceiling=1.0)
-    assert price.value == 1.0
-    price.update(live_memories=4.0, budget=8.0, ceiling=1.0)
-    assert price.value == pytest.approx(0.95)
-    price.update(live_memories=0.0, budget=0.0, ceiling=1.0)
-    assert price.value == 1.0
+        price = updated_coefficient(price, live_memories=12.0, budget=8.0, ceiling=1.0)
+    assert price == 1.0
+    price = updated_coefficient(price, live_memories=4.0, budget=8.0, ceiling=1.0)
+    assert price == pytest.approx(0.95)
+    assert updated_coefficient(price, live_memories=0.0, budget=0.0, ceiling=1.0) == 1.0
 
 
 def test_what_is_remembered_matters() -> None:
