@@ -43,7 +43,7 @@ class CorridorEnv(FastView):
     right door. An agent without memory has chance 0.5, because no place shows the cue and a door at once: a
     view spans `agent_view_size` cells, and the doors are `length >= min_length >= agent_view_size` cells away.
 
-    `info["length"]` is given by `reset` and by the last step, `info["is_success"]` by the last step.
+    `info["length"]` is given by `reset` and every step, `info["is_success"]` by the last step.
 
     Args:
         min_length: Fewest forward moves from the start to the doors. Default 3.
@@ -166,9 +166,9 @@ class CorridorEnv(FastView):
 
         if self.render_mode == "human":
             self.render()
-        info: dict[str, Any] = {}
+        info: dict[str, Any] = {"length": self.length}
         if terminated or truncated:
-            info = {"length": self.length, "is_success": reward > 0}
+            info["is_success"] = reward > 0
         return self.gen_obs(), reward, terminated, truncated, info
 
     def render(self) -> UInt8[np.ndarray, "height width 3"] | None:

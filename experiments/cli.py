@@ -89,8 +89,12 @@ def _base(preset: str | None, continue_from: str | None) -> TrainConfig:
 
 def _with_base_arguments(config: TrainConfig, base: TrainConfig) -> TrainConfig:
     """The arguments given are added to the preset's, if it's still the preset's environment."""
-    if config.env.env_id != base.env.env_id or config.continue_from is not None:
+    if config.continue_from is not None:
         return config
+    if config.env.env_id != base.env.env_id:
+        # A preset's arguments are its environment's.
+        kept = () if config.env.env_args == base.env.env_args else config.env.env_args
+        return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=kept))
     env_args = merged(base.env.env_args, config.env.env_args, "--env-args")
     return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=env_args))
 

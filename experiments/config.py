@@ -209,6 +209,10 @@ class TrainConfig:
             if value is not None and not low <= value <= high:
                 limits = f"at least {low}" if high == whole else f"between {low} and {high}"
                 raise UserError(f"--{name} {value}: must be {limits}")
+        if self.seed + self.env.n_envs > 10**9:
+            raise UserError(
+                f"--seed {self.seed}: with --n-envs added it must not exceed 10**9, where evaluation begins"
+            )
         if not self.agent.learning_rate > 0:
             raise UserError(f"--learning-rate {self.agent.learning_rate}: must be above 0")
         for section in (self, self.core, self.agent):

@@ -1,6 +1,8 @@
 """`expire-span evaluate`."""
 
+import contextlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,6 +121,14 @@ def evaluate(config: EvaluateConfig) -> int:
     if config.torch_threads < 1:
         raise UserError(f"--torch-threads {config.torch_threads}: must be at least 1")
     torch.set_num_threads(config.torch_threads)
+    with contextlib.redirect_stdout(sys.stderr):  # what an environment prints isn't the result
+        result = _result(config, seeds)
+    print(json.dumps(result, allow_nan=False, default=str) if config.json else "\n".join(_lines(result)))
+    return 0
+
+
+def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
+    """Plays the episodes, and the levels, and says what came of it."""
     run = runs.load(Path(config.run_dir), config.device)
     env, deterministic = run.config.env, not config.sampled
     run.model.set_random_seed(config.seed)
@@ -126,7 +136,7 @@ def evaluate(config: EvaluateConfig) -> int:
         level_seeds = envs.levels(env.env_id, **env.env_kwargs)
     episodes = play(run.model, env, seeds, config.n_envs, deterministic)
     levels = None if level_seeds is None else play(run.model, env, level_seeds, config.n_envs, deterministic)
-    result = {
+    return {
         "run": str(run.path),
         "env": env.env_id,
         "env_args": env.env_kwargs,
@@ -136,11 +146,6 @@ def evaluate(config: EvaluateConfig) -> int:
         "device": str(run.model.device),
         **summarise(episodes, levels),
     }
-    if config.json:
-        print(json.dumps(result, allow_nan=False))
-    else:
-        print("\n".join(_lines(result)))
-    return 0
 
 
 def _lines(result: dict[str, Any]) -> list[str]:

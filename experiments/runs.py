@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 """Of the run folder. Raise it when a folder written before can no longer be read."""
 
 CONFIG, MODEL, CHECKPOINTS, SUMMARY = "config.json", "model.zip", "checkpoints", "summary.json"
-_OURS = (CONFIG, MODEL, SUMMARY, CHECKPOINTS, "progress*.csv", "events.out.tfevents.*")
+_OURS = (CONFIG, MODEL, SUMMARY, CHECKPOINTS, "video.mp4", "progress*.csv", "events.out.tfevents.*")
 _LIBRARIES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3")
 _SECTIONS: dict[str, type[Any]] = {"env": EnvConfig, "core": CoreConfig, "agent": AgentConfig}
 

@@ -215,7 +215,8 @@ def learn(session: Session, request: StopRequest) -> dict[str, Any]:
     seconds = time.monotonic() - began
     save(model, run_dir)
     model.logger.close()
-    reason = "signal" if request.signal else "success" if goal.reached else "total-timesteps"
+    done = model.num_timesteps >= config.total_timesteps
+    reason = "signal" if request.signal and not done else "success" if goal.reached else "total-timesteps"
     summary = {
         "stopped_by": reason,
         "timesteps": model.num_timesteps,
@@ -262,7 +263,7 @@ def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
     finally:
         session.vec_env.close()
     print(f"{run_dir}: {_sentence(summary, config)}")
-    if request.signal is None:
+    if request.signal is None or summary["stopped_by"] != "signal":
         return 0
     go_on = ["train", "--continue-from", str(run_dir), "--total-timesteps", str(config.total_timesteps)]
     name = signal.Signals(request.signal).name

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imageio.plugins.ffmpeg
 import imageio.v2
+import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
@@ -74,6 +75,10 @@ def _write_mp4(path: Path, pictures: Iterable[Image.Image], fps: float) -> int:
         for picture in pictures:
             writer.append_data(np.asarray(picture))
             count += 1
+    # ffmpeg's exit status is lost in imageio: on a full disk it would leave a broken file without a word.
+    written = imageio_ffmpeg.count_frames_and_secs(path)[0] if path.is_file() and path.stat().st_size else 0
+    if written != count:
+        raise OSError(f"only {written} of {count} pictures arrived; is the disk full?")
     return count
 
 

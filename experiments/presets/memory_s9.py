@@ -5,7 +5,7 @@ from experiments.presets import Preset
 
 PRESET = Preset(
     title="MiniGrid-MemoryS9, view of 3",
-    demands="keep the object seen at the start until the fork at the corridor's end, some 10 steps later",
+    demands="look for the object in the room, and keep it until the fork at the corridor's end, some 10 steps later",
     config=TrainConfig(
         env=EnvConfig(env_id="MiniGrid-MemoryS9-v0", env_args=("agent_view_size=3",), n_envs=64),
         core=CoreConfig(dim=64, slots=32, max_span=128, ramp_length=8, seq_len=32),

@@ -19,7 +19,7 @@ from tests.envs.views import sees
 def _walk_to_the_doors(env: CorridorEnv) -> None:
     for _ in range(env.length):
         _, reward, terminated, truncated, info = env.step(FORWARD)
-        assert (reward, terminated, truncated, info) == (0.0, False, False, {})
+        assert (reward, terminated, truncated, info) == (0.0, False, False, {"length": env.length})
 
 
 def test_layout() -> None:
@@ -72,12 +72,12 @@ def test_a_door_on_the_last_step_counts() -> None:
 
 
 def test_time_limit() -> None:
-    """Catches: a limit that follows the episode's length and so tells it; `length` missing at the end."""
+    """Catches: a limit that follows the episode's length and so tells it; a step without `length`."""
     env = CorridorEnv(max_length=20)
     assert env.max_steps == 100
     _, info = env.reset(seed=0)
     for _ in range(99):
-        assert env.step(LEFT)[4] == {}
+        assert env.step(LEFT)[4] == {"length": env.length}
     _, reward, terminated, truncated, last = env.step(LEFT)
     assert (reward, terminated, truncated) == (0.0, False, True)
     assert last == {"length": info["length"], "is_success": False}

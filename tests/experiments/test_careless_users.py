@@ -1,0 +1,90 @@
+"""What a careless user, or a careless environment, does."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from experiments import video
+from experiments.cli import parse
+from experiments.config import TrainConfig
+from experiments.environments import check_spaces
+from experiments.errors import UserError
+from tests.experiments.conftest import TINY, Cli
+
+BOX = spaces.Box(-1, 1, (2,), np.float32)
+
+
+class TalkingEnv(gym.Env[Any, Any]):
+    """An environment that prints to standard output, as many do."""
+
+    observation_space, action_space = BOX, spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        sys.stdout.write("hello from the environment\n")
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(2, np.float32), 1.0, bool(self.np_random.random() < 0.3), False, {}
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "message"),
+    [
+        (BOX, spaces.Discrete(2, start=1), "Discrete actions from 0"),
+        (BOX, spaces.MultiDiscrete(np.full((2, 2), 2)), "MultiDiscrete actions of shape"),
+        (spaces.Box(-1, 1, (), np.float32), spaces.Discrete(2), "observations without a dimension"),
+        (spaces.Discrete(3, start=2), spaces.Discrete(2), "Discrete ones from 0"),
+        (spaces.MultiDiscrete(np.full((2, 2), 2)), spaces.Discrete(2), "MultiDiscrete observations of shape"),
+        (spaces.Box(0, 255, (8, 8, 3), np.uint8), spaces.Discrete(2), "36 by 36 pixels"),
+    ],
+)
+def test_spaces_that_would_fail_later(observations: Any, actions: Any, message: str) -> None:
+    """Would catch: a traceback after the run folder was made, or actions off by the space's start, without a word."""
+    with pytest.raises(UserError, match=message):
+        check_spaces("Some-v0", observations, actions)
+
+
+def test_json_stays_pure_when_the_environment_prints(cli: Cli, tmp_path: Path) -> None:
+    """Would catch: an environment's words in front of the JSON object."""
+    gym.register("TalkingEnv-v0", lambda **_: TalkingEnv())
+    folder = tmp_path / "run"
+    assert cli("train", "--env", "TalkingEnv-v0", *TINY, "--total-timesteps", 64, "--run-dir", folder).status == 0
+    assert json.loads(cli("evaluate", folder, "--episodes", 3, "--json").out)["episodes"] == 3
+
+
+def test_a_presets_arguments_belong_to_its_environment() -> None:
+    """Would catch: arguments of the preset's environment given to another one, that the user never typed."""
+    other = parse(["train", "--preset", "corridor", "--env", "MiniGrid-MemoryS13-v0"])
+    assert isinstance(other, TrainConfig)
+    assert other.env.env_args == ()
+    given = parse(["train", "--preset", "corridor", "--env", "MiniGrid-MemoryS9-v0", "--env-args", "agent_view_size=3"])
+    assert isinstance(given, TrainConfig)
+    assert given.env.env_args == ("agent_view_size=3",)
+
+
+def test_training_seeds_stay_below_the_evaluations(cli: Cli, tmp_path: Path) -> None:
+    """Would catch: a training environment that starts with an evaluation's seed."""
+    outcome = cli("train", "--seed", 10**9 - 1, "--n-envs", 4, "--run-dir", tmp_path / "run")
+    assert outcome.status == 2
+    assert "must not exceed 10**9" in outcome.err
+
+
+def test_a_video_that_did_not_arrive_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would catch: a full disk that leaves a broken video in place of a good one, and says nothing."""
+    from PIL import Image
+
+    pictures = [Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in range(0, 200, 20)]
+    target = tmp_path / "video.mp4"
+    assert video.write(target, pictures, 4.0) == 10
+    before = target.read_bytes()
+    monkeypatch.setattr(video.imageio_ffmpeg, "count_frames_and_secs", lambda path: (3, 1.0))
+    with pytest.raises(UserError, match="only 3 of 10 pictures arrived; is the disk full"):
+        video.write(target, pictures, 4.0)
+    assert target.read_bytes() == before
