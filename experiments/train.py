@@ -16,12 +16,12 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
-from agents.extractors import is_minigrid_codes
 from experiments import runs
 from experiments.arguments import parse_pairs
 from experiments.callbacks import (
@@ -75,8 +75,11 @@ def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Spa
         kwargs["net_arch"] = list(agent.net_arch)
     if agent.activation_fn is not None:
         kwargs["activation_fn"] = ACTIVATIONS[agent.activation_fn]
-    if agent.extractor == "minigrid" or (agent.extractor == "auto" and is_minigrid_codes(observations)):
+    # "auto" is the policy's own choice; "default" differs from it for MiniGrid's codes alone.
+    if agent.extractor == "minigrid":
         kwargs["features_extractor_class"] = MiniGridExtractor
+    elif agent.extractor == "default" and policy_name(agent, observations) == "MlpPolicy":
+        kwargs["features_extractor_class"] = FlattenExtractor
     return kwargs | parse_pairs(agent.policy_args, "--policy-args")
 
 

@@ -130,12 +130,13 @@ class ExpireSpanCore(nn.Module):
             spans = torch.cat((past.spans, own.spans), dim=-1)
             timeline = Timeline.of_segment(elapsed, episode_starts, steps=x.shape[1])
             competition = compete(timeline, spans, self.slots)
-            visible = timeline.visible(competition.evicted_at, oldest)
-            attended = block(x, normed, past, own, spans, timeline.ages, visible)
+            ages = timeline.ages
+            visible = timeline.visible(ages, competition.evicted_at, oldest)
+            attended = block(x, normed, past, own, spans, ages, visible)
             losses.append(span_loss(spans, attended.mask, self.ramp_length))
-            index, ages = keepers(timeline, competition.rank, self.slots)
+            index, kept_ages = keepers(timeline, competition.rank, self.slots)
             mems.append(torch.cat((mem, x), dim=1).gather(1, index[..., None].expand(-1, -1, self.dim)))
-            elapsed_times.append(ages)
+            elapsed_times.append(kept_ages)
             x = attended.output
         after = Memory(torch.stack(mems), torch.stack(elapsed_times))
         return CoreOutput(self.norm(x), after, torch.stack(losses).mean())

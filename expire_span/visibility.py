@@ -42,10 +42,9 @@ class Timeline(NamedTuple):
         return self.times[:, -self.steps :, None] - self.times[:, None]
 
     def visible(
-        self, evicted_at: Float[Tensor, "b n"], oldest: Float[Tensor, "b 1"] | None = None
+        self, ages: Float[Tensor, "b t n"], evicted_at: Float[Tensor, "b n"], oldest: Float[Tensor, "b 1"] | None = None
     ) -> Bool[Tensor, "b t n"]:
         """A query sees itself and, up to the age `oldest`, earlier states of its episode not yet evicted."""
-        ages = self.ages
         same_episode = self.episodes[:, -self.steps :, None] == self.episodes[:, None]
         now = self.times[:, -self.steps :, None]
         earlier = (ages > 0) & ages.isfinite() & (now < evicted_at[:, None])

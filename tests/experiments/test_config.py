@@ -6,16 +6,19 @@ import inspect
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 import experiments.config
-from agents import ExpireSpanActorCriticPolicy, ExpireSpanPPO
+from agents import ExpireSpanActorCriticPolicy, ExpireSpanPPO, MiniGridExtractor
 from experiments import presets
 from experiments.arguments import merged, parse_pairs
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
 from experiments.errors import UserError, near_misses
 from experiments.runs import config_from_dict
-from experiments.train import build_model, training_envs
+from experiments.train import build_model, policy_kwargs, training_envs
 from expire_span import ExpireSpanCore
 from tests.experiments.conftest import Cli
 
@@ -119,3 +122,13 @@ def test_help(cli: Cli, command: tuple[str, ...]) -> None:
     outcome = cli(*command, "--help")
     assert outcome.status == 0
     assert "usage: expire-span" in outcome.out
+
+
+def test_the_extractor_is_the_one_asked_for() -> None:
+    """Would catch: `--extractor default` that still embeds MiniGrid's codes, since the policy does so by itself."""
+    codes = spaces.Box(0, 10, (3, 3, 3), np.uint8)
+    chosen = [
+        policy_kwargs(CoreConfig(), agent, codes).get("features_extractor_class")
+        for agent in (AgentConfig(), AgentConfig(extractor="minigrid"), AgentConfig(extractor="default"))
+    ]
+    assert chosen == [None, MiniGridExtractor, FlattenExtractor]
