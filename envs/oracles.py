@@ -1,9 +1,9 @@
 """Scripted policies: oracles that score 1.0 on every task, and controls that see only the present.
 
 A policy maps one observation of `make_env`'s environment to an action and serves one episode. The oracles of
-Corridor and Memory tasks read observations alone and keep their own memory, in a generator's local variables;
-any view size will do. KeyCorridor's plans on the true grid (`envs.key_corridor`), so it is no bound for an
-agent that must search. A control looks at the current observation only: what it scores is chance.
+Corridor, Endless T-Maze and Memory tasks read observations alone and keep their own memory, in a generator's
+local variables; any view size will do. KeyCorridor's plans on the true grid (`envs.key_corridor`), so it is no
+bound for an agent that must search. A control looks at the current observation only: what it scores is chance.
 """
 
 from collections.abc import Callable, Generator
@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from minigrid.core.constants import OBJECT_TO_IDX
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 from minigrid.envs import KeyCorridorEnv, MemoryEnv
 
 from envs.corridor import CorridorEnv
+from envs.endless_tmaze import CUE_COLORS, EndlessTMazeEnv
 from envs.key_corridor import KeyCorridorPlanner
 from envs.wrappers import Codes
 
@@ -23,6 +24,8 @@ Policy = Callable[[Codes], int]
 
 LEFT, RIGHT, FORWARD = range(3)
 _EMPTY, _BALL, _KEY, _DOOR = (OBJECT_TO_IDX[name] for name in ("empty", "ball", "key", "door"))
+
+_KNOWN = "Corridor, Endless T-Maze, Memory and KeyCorridor"
 
 # What a generator yields is the action, what it's sent is the observation that follows.
 _Script = Generator[int, Codes, None]
@@ -48,30 +51,32 @@ def oracle(env: gym.Env[Codes, int]) -> Policy:
     base = env.unwrapped
     if isinstance(base, CorridorEnv):
         return _Scripted(_corridor_script)
+    if isinstance(base, EndlessTMazeEnv):
+        return _Scripted(_endless_tmaze_script)
     if isinstance(base, MemoryEnv):
         return _Scripted(_memory_script)
     if isinstance(base, KeyCorridorEnv):
         planner = KeyCorridorPlanner(base)
         return lambda _: planner.action()
-    raise ValueError(f"no oracle for {type(base).__name__}; there is one for Corridor, Memory and KeyCorridor")
+    raise ValueError(f"no oracle for {type(base).__name__}; there is one for {_KNOWN}")
 
 
 def memoryless_control(env: gym.Env[Codes, int], seed: int = 0) -> Policy:
     """A policy for `env` whose action depends on the current observation alone (and on `seed`).
 
-    In Corridor and Memory tasks it walks to the end and takes what is on the left, right half the time. In
-    KeyCorridor it acts at random, uniformly.
+    In Corridor, Endless T-Maze and Memory tasks it walks to the end and takes what is on the left, right half
+    the time. In KeyCorridor it acts at random, uniformly.
 
     Raises:
         ValueError: If there is none for this environment.
     """
     base = env.unwrapped
-    if isinstance(base, CorridorEnv | MemoryEnv):
+    if isinstance(base, CorridorEnv | EndlessTMazeEnv | MemoryEnv):
         return lambda codes: FORWARD if _ahead(codes)[0] in (_EMPTY, _DOOR) else LEFT
     if isinstance(base, KeyCorridorEnv):
         random = np.random.default_rng(seed)
         return lambda _: int(random.integers(6))
-    raise ValueError(f"no control for {type(base).__name__}; there is one for Corridor, Memory and KeyCorridor")
+    raise ValueError(f"no control for {type(base).__name__}; there is one for {_KNOWN}")
 
 
 def play(env: gym.Env[Codes, int], make_policy: Callable[[gym.Env[Codes, int]], Policy], seed: int) -> Episode:
@@ -108,6 +113,16 @@ def _corridor_script(codes: Codes) -> _Script:
         codes = yield FORWARD
     yield LEFT if _beside(codes, left=True)[1] == cue_color else RIGHT
     yield FORWARD
+
+
+def _endless_tmaze_script(codes: Codes) -> _Script:
+    """In each corridor, the cue on the left at the start says which door to take at the end."""
+    while True:
+        turn = LEFT if _beside(codes, left=True)[1] == COLOR_TO_IDX[CUE_COLORS[0]] else RIGHT
+        while _ahead(codes)[0] == _EMPTY:
+            codes = yield FORWARD
+        yield turn
+        codes = yield FORWARD
 
 
 def _memory_script(codes: Codes) -> _Script:

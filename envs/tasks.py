@@ -15,9 +15,13 @@ from minigrid.envs import KeyCorridorEnv, MemoryEnv
 from minigrid.minigrid_env import MiniGridEnv
 
 from envs.corridor import CorridorEnv
+from envs.endless_tmaze import EndlessTMazeEnv
 from envs.wrappers import MiniGridCodes
 
 CORRIDOR = "ExpireSpan/Corridor-v0"
+ENDLESS_TMAZE = "ExpireSpan/EndlessTMaze-v0"
+MEMORY = "ExpireSpan/Memory-v0"
+"""MiniGrid's Memory task of any size, with the faster observation."""
 
 # Left, right and forward are MiniGrid's first three; its drop comes between pickup and toggle, and KeyCorridor
 # can't be solved without it: who carries the key can't pick up the ball.
@@ -66,6 +70,12 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 "Keep one colour for as many steps as the corridor is long (3 to 100, log-uniform by default), "
                 "while nothing else in it needs remembering: the span must reach as far as the doors.",
             ),
+            Task(
+                ENDLESS_TMAZE,
+                "Endless T-Maze",
+                "Keep the present corridor's cue to its end (3 to 20 steps by default) and drop it there, for the "
+                "next corridor's cancels it: what isn't forgotten misleads.",
+            ),
             Task("MiniGrid-MemoryS7-v0", "Memory S7, view 3", _SMALL_ROOM.format(4), _VIEW_3, 16),
             Task("MiniGrid-MemoryS9-v0", "Memory S9, view 3", _SMALL_ROOM.format(6), _VIEW_3, 24),
             Task(
@@ -107,12 +117,13 @@ TASKS: Mapping[str, Task] = MappingProxyType(
 def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     """Make an environment as the agents read it.
 
-    Corridor and MiniGrid's Memory tasks get `Discrete(3)` (left, right, forward); KeyCorridor gets `Discrete(6)`
-    (those, pickup, drop, toggle: with the key in hand the ball can't be picked up, so drop is needed); other
-    MiniGrid tasks whose mission never changes keep all their actions. All of these are observed as image codes,
-    `Box(0, 10, (view, view, 3), uint8)`, and have `is_success` in the last step's `info`. Gymnasium's passive
-    checks are left out there, for speed. Any other id is what `gymnasium.make` gives, MiniGrid tasks whose
-    mission says what to do among them: dropping the text would make them unsolvable.
+    Corridor, Endless T-Maze and MiniGrid's Memory tasks get `Discrete(3)` (left, right, forward); KeyCorridor
+    gets `Discrete(6)` (those, pickup, drop, toggle: with the key in hand the ball can't be picked up, so drop
+    is needed); other MiniGrid tasks whose mission never changes keep all their actions. All of these are
+    observed as image codes, `Box(0, 10, (view, view, 3), uint8)`, and have `is_success` in the last step's
+    `info`. Gymnasium's passive checks are left out there, for speed. Any other id is what `gymnasium.make`
+    gives, MiniGrid tasks whose mission says what to do among them: dropping the text would make them
+    unsolvable.
 
     Args:
         env_id: Gymnasium's id, with its version; `module:id` imports the module first.
@@ -135,7 +146,7 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
         reason = " ".join(str(error).split()) or "a value is out of its range"
         raise ValueError(f"{env_id} can't be made with {kwargs}: {reason}") from error
     base = env.unwrapped
-    if isinstance(base, CorridorEnv | MemoryEnv):
+    if isinstance(base, CorridorEnv | EndlessTMazeEnv | MemoryEnv):
         return MiniGridCodes(env, _THREE_ACTIONS)
     if isinstance(base, KeyCorridorEnv):
         return MiniGridCodes(env, _ALL_BUT_DONE)

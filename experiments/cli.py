@@ -1,4 +1,4 @@
-"""The command line: `expire-span train | evaluate | record | curves | tasks`."""
+"""The command line: `expire-span train | evaluate | record | curves | tasks | bench`."""
 
 import dataclasses
 import os
@@ -13,16 +13,17 @@ from tyro.conf import subcommand
 
 from experiments import presets
 from experiments.arguments import merged
-from experiments.config import CurvesConfig, EvaluateConfig, RecordConfig, TasksConfig, TrainConfig
+from experiments.config import BenchConfig, CurvesConfig, EvaluateConfig, RecordConfig, TasksConfig, TrainConfig
 from experiments.errors import UserError, one_line
 
 PROGRAM = "expire-span"
 
-Command = TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig
+Command = TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig | BenchConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit status: 0, 2 after a mistake of the user, 128 + N after signal N.
+    """Runs the program and returns its exit status: 0, 1 if a row of `bench` failed, 2 after a mistake of the user,
+    128 + N after signal N.
 
     Args:
         arguments: of the command line; None for `sys.argv`.
@@ -62,6 +63,7 @@ def parse(words: list[str]) -> Command:
         | Annotated[RecordConfig, subcommand("record")]
         | Annotated[CurvesConfig, subcommand("curves")]
         | Annotated[TasksConfig, subcommand("tasks")]
+        | Annotated[BenchConfig, subcommand("bench")]
     )
     command: Command = tyro.cli(
         commands,
@@ -134,6 +136,10 @@ def _run(command: Command, words: list[str]) -> int:
             from experiments.tasks import tasks
 
             return tasks(command)
+        case BenchConfig():
+            from experiments.bench.command import bench
+
+            return bench(command)
 
 
 def _program() -> str:

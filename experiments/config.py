@@ -38,9 +38,12 @@ class EnvConfig:
     other words are strings. Those of a preset stay, unless the same name is given here."""
     n_envs: int = 16
     """Environments that step side by side."""
-    vec_env: Literal["serial", "subprocess"] = "serial"
-    """serial steps them one after the other, subprocess each in a process of its own (worth it only where an
-    environment is slow)."""
+    vec_env: Literal["serial", "subprocess", "batched", "envpool"] = "serial"
+    """serial steps them one after the other; subprocess in --n-workers processes; batched all at once as tensors, on
+    --device (our own tasks and MiniGrid's Memory tasks); envpool in C++ threads (MiniGrid's Memory tasks with their
+    default view; needs the extra `envpool`)."""
+    n_workers: int | None = None
+    """Processes of subprocess, threads of envpool; None for as many as there are cores. The others have none."""
 
     @property
     def env_kwargs(self) -> dict[str, Value]:
@@ -194,6 +197,7 @@ class TrainConfig:
         for name, value, low, high in (
             ("total-timesteps", self.total_timesteps, 1, whole),
             ("n-envs", self.env.n_envs, 1, whole),
+            ("n-workers", self.env.n_workers, 1, whole),
             ("n-steps", self.agent.n_steps, 1, whole),
             ("n-epochs", self.agent.n_epochs, 1, whole),
             ("batch-size", self.agent.batch_size, 1, whole),
@@ -299,3 +303,69 @@ class TasksConfig:
 
     json: bool = False
     """Print one JSON object, and nothing else, on standard output."""
+
+
+BenchRow = Literal[
+    "serial",
+    "subprocess",
+    "batched",
+    "envpool",
+    "recurrent-ppo",
+    "recurrent-ppo-fastest",
+    "recurrent-ppo-batched",
+    "ppo",
+]
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure steps a second on this machine, side by side with sb3-contrib's RecurrentPPO of like size.
+
+    RecurrentPPO's loop over the steps of each minibatch alone costs it about a factor of three (docs/benchmarks.md).
+    """
+
+    env_id: Annotated[str, arg(name="env", metavar="ID")] = "MiniGrid-MemoryS13Random-v0"
+    """Gymnasium id of the environment."""
+    env_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
+    """Arguments of the environment, such as agent_view_size=3."""
+    n_envs: int = 16
+    """Environments that step side by side, the same for every row."""
+    agents: Annotated[tuple[BenchRow, ...] | None, arg(metavar="ROW ...")] = None
+    """Rows to measure, in this order: serial, subprocess, batched, envpool (our agent, by how its environments step),
+    recurrent-ppo (sb3-contrib's, its defaults), recurrent-ppo-fastest (its fastest stock settings),
+    recurrent-ppo-batched (on batched environments), ppo (SB3's, without a memory). None for all that this machine and
+    this environment allow."""
+    n_steps: int = 128
+    """Steps of each environment in a rollout."""
+    batch_size: int = 256
+    """Steps in a minibatch; our agent rounds it to whole segments."""
+    n_epochs: int = 4
+    """Passes over each rollout."""
+    dim: int = 128
+    """Size of a hidden state of our agent; even, and a multiple of --heads."""
+    depth: int = 2
+    """Layers."""
+    heads: int = 4
+    """Attention heads a layer."""
+    slots: int = 64
+    """Past states that a layer can keep for an environment."""
+    max_span: float = 256
+    """Longest span that a state can be given, in steps."""
+    segment_length: int | None = None
+    """Steps that go through the core in one call while training; None takes the largest divisor of --n-steps up to
+    64."""
+    seconds: float = 20
+    """Least time to measure a row, after its warm-up; whole iterations (rollout and update) are counted."""
+    slots_table: bool = False
+    """Instead of the rows: our agent alone with 16, 64, 256 and 1024 slots and with spans of up to 256 and 16384 steps;
+    the time of one acting step, and memory."""
+    seed: int = 0
+    """Seed of weights, actions and environments."""
+    device: str = "auto"
+    """auto (CUDA if there is any), cpu, cuda or cuda:N; the same for every row."""
+    torch_threads: int | None = None
+    """CPU threads for PyTorch, the same for every row; None for all cores."""
+    json: bool = False
+    """Print a JSON list of the rows, and nothing else, on standard output."""
+    output: Annotated[str | None, arg(metavar="FILE")] = None
+    """File for the rows as JSON, beside what is printed."""

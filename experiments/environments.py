@@ -1,18 +1,21 @@
 """Environments as the configuration describes them: for training, for playing given seeds, for recording."""
 
-import contextlib
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 import envs
+from envs.batched import BatchedVecEnv, make_batched
+from envs.envpool_memory import EnvPoolVecEnv
+from envs.workers.episodes import make_monitored
+from envs.workers.vec_env import WorkerVecEnv
 from experiments.config import EnvConfig
 from experiments.errors import UserError, user_errors
 
@@ -80,31 +83,55 @@ def _check_observation(env_id: str, space: gym.Space[Any]) -> None:
         raise UserError(f"{env_id} has images of shape {space.shape}: SB3's CNN needs 36 by 36 pixels at least")
 
 
-def training_envs(env: EnvConfig, seed: int) -> VecEnv:
-    """The environments that a training steps; the i-th is first reset with `seed + i`, later resets follow on.
+def training_envs(env: EnvConfig, seed: int, device: torch.device | str = "cpu") -> VecEnv:
+    """The environments that a training steps, as `vec_env` says.
+
+    The i-th is first reset with `seed + i` and goes on from there; batched ones draw their levels from `seed` alone.
+
+    Args:
+        env: id, arguments and number.
+        seed: of the first reset.
+        device: where batched environments step. Default the CPU.
 
     Raises:
-        UserError: as `make`, before any process is started.
+        UserError: as `make`, before any process is started, and for what that way of stepping doesn't support.
     """
     make(env).close()
-    if env.vec_env == "subprocess":
-        vec_env: VecEnv = SubprocVecEnv([partial(_worker_env, env)] * env.n_envs)
-    else:
-        vec_env = DummyVecEnv([partial(_monitored, env)] * env.n_envs)
+    prefix = f"--vec-env {env.vec_env}: "
+    # ImportError: EnvPool isn't installed.
+    with user_errors(ValueError, ImportError, prefix=prefix):
+        vec_env = _MAKERS[env.vec_env](env, device)
     vec_env.seed(seed)
     return vec_env
 
 
-def _monitored(env: EnvConfig) -> Monitor[Any, Any]:
-    return Monitor(make(env))
+def _serial(env: EnvConfig, _: torch.device | str) -> VecEnv:
+    return DummyVecEnv([lambda: Monitor(make(env))] * env.n_envs)
 
 
-def _worker_env(env: EnvConfig) -> Monitor[Any, Any]:
-    """An environment in a process of its own, which leaves Ctrl-C to the process that will save the model."""
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    return _monitored(env)
+def _subprocess(env: EnvConfig, _: torch.device | str) -> VecEnv:
+    # Nothing of `experiments` comes along, and with it no PyTorch.
+    return WorkerVecEnv([partial(make_monitored, env.env_id, **env.env_kwargs)] * env.n_envs, env.n_workers)
+
+
+def _batched(env: EnvConfig, device: torch.device | str) -> VecEnv:
+    kwargs: dict[str, Any] = dict(env.env_kwargs)
+    return BatchedVecEnv(make_batched(env.env_id, env.n_envs, device, **kwargs))
+
+
+def _envpool(env: EnvConfig, _: torch.device | str) -> VecEnv:
+    kwargs: dict[str, Any] = dict(env.env_kwargs)
+    for name in kwargs.keys() - {"agent_view_size", "max_steps"}:
+        raise ValueError(f"environments can be given agent_view_size and max_steps, not {name}")
+    return EnvPoolVecEnv(env.env_id.rpartition(":")[2], env.n_envs, n_threads=env.n_workers, **kwargs)
+
+
+_MAKERS: Mapping[str, Callable[[EnvConfig, torch.device | str], VecEnv]] = {
+    "serial": _serial,
+    "subprocess": _subprocess,
+    "batched": _batched,
+    "envpool": _envpool,
+}
 
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):

@@ -51,7 +51,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 MAY_CHANGE = {
     *("total_timesteps", "stop_at_success", "device", "torch_threads", "checkpoint_every", "keep_checkpoints"),
-    *("progress", "continue_from", "run_dir", "overwrite", "env.vec_env"),
+    *("progress", "continue_from", "run_dir", "overwrite", "env.vec_env", "env.n_workers"),
 }
 """Settings that may differ when a run is gone on with; the others made the model what it is."""
 
@@ -131,7 +131,7 @@ def new_session(config: TrainConfig) -> Session:
     run_dir = Path(config.run_dir or default_run_dir(config))
     runs.prepare(run_dir, config.overwrite)
     device = runs.check_device(config.device)
-    vec_env = training_envs(config.env, config.seed)
+    vec_env = training_envs(config.env, config.seed, device)
     try:
         model = build_model(config, vec_env, device)
     except BaseException:
@@ -166,7 +166,7 @@ def continued_session(config: TrainConfig) -> Session:
         flag = name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
         raise UserError(f"--{flag} can't change when going on with {run_dir}: leave it out, or train anew")
     device = runs.check_device(config.device)
-    vec_env = training_envs(config.env, config.seed)
+    vec_env = training_envs(config.env, config.seed, device)
     try:
         model = runs.load(run_dir, str(device), env=vec_env).model
         if model.num_timesteps >= config.total_timesteps:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from minigrid.core.actions import Actions
 
-from envs import CORRIDOR, TASKS, MiniGridCodes, levels, make_env
+from envs import CORRIDOR, ENDLESS_TMAZE, MEMORY, TASKS, MiniGridCodes, levels, make_env
 from envs.oracles import memoryless_control, oracle, play
 from tests.envs.conformance import EnvironmentConformance, base_of
 from tests.envs.views import sees
@@ -22,6 +22,28 @@ class TestCorridor(EnvironmentConformance):
 class TestCorridorWideView(EnvironmentConformance):
     env_id = CORRIDOR
     kwargs = MappingProxyType({"agent_view_size": 7, "min_length": 7, "max_length": 20})
+
+
+class TestEndlessTMaze(EnvironmentConformance):
+    """Its episodes have no end but time, rewards come all along, and one wrong turn is no success."""
+
+    env_id = ENDLESS_TMAZE
+    # So short that an episode has one turn: a chance of one half. Of 3 + 2 steps, the tenth would be a second.
+    kwargs = MappingProxyType({"max_length": 3, "max_steps": 9})
+
+    def test_random_steps_stay_in_the_spaces(self, env: gym.Env[Any, Any]) -> None:
+        """Catches: codes out of bounds, `is_success` before the end or missing at it, a reward out of range."""
+        rng = np.random.default_rng(1)
+        codes, _ = env.reset(seed=1)
+        for _ in range(600):
+            assert codes in env.observation_space
+            codes, reward, terminated, truncated, info = env.step(rng.choice(3, p=(0.15, 0.15, 0.7)))
+            assert float(reward) in (1.0, -1.0, -0.01)
+            assert not terminated
+            assert ("is_success" in info) == truncated
+            if truncated:
+                assert info["is_success"] is (0 < info["turns"] == info["correct_turns"])
+                codes, _ = env.reset()
 
 
 class TestMemoryS7(EnvironmentConformance):
@@ -52,6 +74,11 @@ class TestMemoryS17Random(EnvironmentConformance):
     kwargs = TASKS[env_id].kwargs
 
 
+class TestMemoryOfAnySize(EnvironmentConformance):
+    env_id = MEMORY
+    kwargs = MappingProxyType({"size": 15, "random_length": True, "agent_view_size": 5})
+
+
 class KeyCorridorConformance(EnvironmentConformance):
     """Its control acts at random, at 10,000 steps a second, and hardly ever succeeds: few episodes will do."""
 
@@ -76,7 +103,8 @@ def test_every_task_is_tested() -> None:
     """Catches: a task added to `TASKS` without the conformance suite."""
     suites = [value for value in globals().values() if isinstance(value, type)]
     tested = {suite.env_id for suite in suites if hasattr(suite, "env_id")}
-    assert tested == set(TASKS)
+    # Memory of any size is one of MiniGrid's ids by another name.
+    assert tested - {MEMORY} == set(TASKS)
     for env_id, task in TASKS.items():
         assert task.env_id == env_id
         assert task.demands.endswith(".")
@@ -131,7 +159,7 @@ def test_control_is_at_chance_over_all_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    "env_id", [CORRIDOR, "MiniGrid-MemoryS13Random-v0", "MiniGrid-KeyCorridorS3R1-v0", "CartPole-v1"]
+    "env_id", [CORRIDOR, ENDLESS_TMAZE, "MiniGrid-MemoryS13Random-v0", "MiniGrid-KeyCorridorS3R1-v0", "CartPole-v1"]
 )
 def test_no_levels_where_there_are_many(env_id: str) -> None:
     """Catches: an endless scan for levels of a task that has thousands."""
@@ -192,6 +220,7 @@ def test_where_cue_and_target_are_seen_at_once(env_id: str, view: int, lengths: 
         ("MiniGrid-MemoryS9-v0", {"agent_view_size": 4}, "agent_view_size must be odd and at least 3, not 4"),
         ("MiniGrid-MemoryS9-v0", {"size": 8}, "size of a Memory task must be odd and at least 7, not 8"),
         ("MiniGrid-MemoryS9-v0", {"max_steps": 2.5}, "max_steps must be an integer"),
+        (MEMORY, {"size": 8}, "size of a Memory task must be odd and at least 7, not 8"),
         (CORRIDOR, {"agent_view_size": 7}, "min_length must be at least agent_view_size (7)"),
     ],
 )

@@ -1,0 +1,131 @@
+"""A batched environment as Stable-Baselines3 knows them: NumPy in and out."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import Wrapper
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from torch import Tensor
+
+from envs.batched.arrays import to_actions, to_numpy
+from envs.batched.engine import BatchedEnv
+from envs.wrappers import Codes
+
+Indices = None | int | Iterable[int]
+
+
+class BatchedVecEnv(VecEnv):
+    """A `BatchedEnv` for Stable-Baselines3's algorithms, with a Monitor's statistics.
+
+    Where an episode ends, `infos` have `episode` (`r` return, `l` length, `t` seconds since this object was
+    made), `is_success`, `terminal_observation` and `TimeLimit.truncated`; elsewhere they are one empty
+    dictionary, which isn't to be changed. Each step waits for the device once for every array: a learner that
+    keeps to tensors steps `tensor_env` itself.
+
+    Args:
+        tensor_env: The environments; its `seed` holds until `seed` is called.
+    """
+
+    def __init__(self, tensor_env: BatchedEnv) -> None:
+        self.tensor_env = tensor_env
+        self._actions: Tensor | None = None
+        self._seed: int | None = None
+        self._nothing: dict[str, Any] = {}
+        self._start = time.perf_counter()
+        super().__init__(tensor_env.n_envs, tensor_env.observation_space, tensor_env.action_space)
+
+    def reset(self) -> np.ndarray:
+        """Start new episodes everywhere, the first ones of the seed if `seed` was called before."""
+        seed, self._seed = self._seed, None
+        self._reset_seeds()
+        self._reset_options()
+        return to_numpy(self.tensor_env.reset(seed))
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take note of the actions.
+
+        Raises:
+            ValueError: If they aren't one of 0, 1, 2 for each environment.
+        """
+        self._actions = to_actions(actions, self.tensor_env)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step all environments; those whose episode ends start the next.
+
+        Raises:
+            RuntimeError: If there are no actions from `step_async`.
+        """
+        if self._actions is None:
+            raise RuntimeError("step_wait needs the actions: call step_async before it, or step")
+        step = self.tensor_env.step(self._actions)
+        self._actions = None
+        dones = to_numpy(step.terminated | step.truncated)
+        infos = [self._nothing] * self.num_envs
+        ended = np.flatnonzero(dones)
+        if len(ended):
+            rows = torch.from_numpy(ended).to(self.tensor_env.device)
+            last, returns, lengths, successes, truncated = (
+                to_numpy(values[rows])
+                for values in (
+                    step.final_obs,
+                    step.episode_returns,
+                    step.episode_lengths,
+                    step.is_success,
+                    step.truncated,
+                )
+            )
+            seconds = round(time.perf_counter() - self._start, 6)
+            for row, i in enumerate(ended.tolist()):
+                infos[i] = {
+                    "episode": {"r": round(float(returns[row]), 6), "l": int(lengths[row]), "t": seconds},
+                    "is_success": bool(successes[row]),
+                    "terminal_observation": last[row],
+                    "TimeLimit.truncated": bool(truncated[row]),
+                }
+        return to_numpy(step.obs), to_numpy(step.rewards), dones, infos
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Let the next reset begin with this seed's first episodes; None draws a seed from NumPy's global state."""
+        self._seed = int(np.random.randint(0, 2**31 - 1)) if seed is None else int(seed)  # noqa: NPY002
+        return [self._seed] * self.num_envs
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
+        """An attribute of the batched environment, for each index. `render_mode` is None.
+
+        Raises:
+            AttributeError: If it has none of this name.
+        """
+        value = None if attr_name == "render_mode" else getattr(self.tensor_env, attr_name)
+        return [value for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
+        """Refused.
+
+        Raises:
+            AttributeError: Always.
+        """
+        raise AttributeError(f"can't set {attr_name!r}: batched environments share all their attributes")
+
+    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
+        """Refused.
+
+        Raises:
+            AttributeError: Always.
+        """
+        raise AttributeError(f"can't call {method_name!r}: there is no environment for each index, see `tensor_env`")
+
+    def env_is_wrapped(self, wrapper_class: type[Wrapper[Any, Any, Any, Any]], indices: Indices = None) -> list[bool]:
+        """True for `Monitor`, whose statistics are in `infos`, and False for anything else."""
+        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[Codes | None]:
+        """No frames."""
+        return [None] * self.num_envs

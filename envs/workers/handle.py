@@ -1,0 +1,142 @@
+"""A worker as the parent sees it: messages there, answers back, and an error where it died."""
+
+import contextlib
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from envs.workers.process import CALL, Failure, pickled, run
+
+_LIVENESS = 1.0
+"""Seconds between two looks at whether a silent worker is alive; its death normally shows at once, in the pipe."""
+_PATIENCE = 5.0
+"""Seconds that workers have for closing their environments."""
+
+
+class Handle:
+    """Starts a worker.
+
+    Args:
+        context: Of multiprocessing.
+        env_fns: As `process.run`.
+        groups: As `process.run`.
+        inherited: As `process.run`.
+    """
+
+    def __init__(
+        self, context: BaseContext, env_fns: bytes, groups: Sequence[range], inherited: Sequence[Connection]
+    ) -> None:
+        self.groups = groups
+        self._answers: dict[int, deque[bytes]] = {channel: deque() for channel in (*range(len(groups)), CALL)}
+        self._ready = False
+        self.pipe, theirs = context.Pipe()
+        forked = context.get_start_method() == "fork"
+        arguments = (theirs, env_fns, groups, [*inherited, self.pipe] if forked else [])
+        # Daemons, so that none outlives its parent.
+        self.process = context.Process(target=run, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        try:
+            with _ctrl_c_blocked():
+                self.process.start()
+        finally:
+            theirs.close()
+
+    def step(self, group: int) -> None:
+        """Ask for a step of this worker's environments of a group."""
+        self._send(bytes([group]))
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Ask for a call of a method of `process.Worker`."""
+        self._send(pickled((name, arguments)))
+
+    def receive(self, channel: int) -> Any:
+        """Wait for the answer to a step of a group, or to a call (`CALL`); None where it is empty.
+
+        Answers that come before it are kept for later. A `Failure` is returned like anything else.
+
+        Raises:
+            RuntimeError: If the worker has died.
+        """
+        waiting = self._answers[channel]
+        while not waiting:
+            message = self._next()
+            self._answers[message[0]].append(message[1:])
+        self._ready = True
+        answer = waiting.popleft()
+        return pickle.loads(answer) if answer else None
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self.pipe.send_bytes(message)
+        except OSError:
+            raise self._death() from None
+
+    def _next(self) -> bytes:
+        try:
+            while not self.pipe.poll(_LIVENESS):
+                # The pipe stays open where an environment's own subprocess has inherited it.
+                if not self.process.is_alive():
+                    raise self._death()
+            return self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise self._death() from None
+
+    def _death(self) -> RuntimeError:
+        self.process.join(_LIVENESS)
+        code = self.process.exitcode
+        how = "died" if code is None else f"died with exit code {code}"
+        if code is not None and code < 0:
+            with contextlib.suppress(ValueError):
+                how = f"was killed by {signal.Signals(-code).name}"
+        indices = [i for group in self.groups for i in group]
+        hint = "" if self._ready else "; a script that starts workers must do so under `if __name__ == '__main__':`"
+        return RuntimeError(f"the worker of environments {_listed(indices)} {how}{hint}")
+
+
+def shut_down(handles: Sequence[Handle]) -> None:
+    """End workers, by force where they don't by themselves."""
+    for handle in handles:
+        # It ends when it finds its pipe closed.
+        handle.pipe.close()
+    deadline = time.monotonic() + _PATIENCE
+    for handle in handles:
+        process = handle.process
+        if process.pid is None:
+            continue
+        process.join(max(0.0, deadline - time.monotonic()))
+        for end in (process.terminate, process.kill):
+            if process.is_alive():
+                end()
+                process.join(1.0)
+
+
+def failed(failure: Failure) -> Exception:
+    """A worker's exception, to be raised here: an AttributeError as such, any other as a RuntimeError."""
+    where = "" if failure.env is None else f"environment {failure.env}: "
+    if failure.kind == "AttributeError":
+        return AttributeError(f"{where}{failure.message}")
+    return RuntimeError(f"{where}{failure.kind}: {failure.message}\n\nIn the worker:\n{failure.trace}")
+
+
+def _listed(indices: Sequence[int]) -> str:
+    """`0, 1, 2`, or where there are many `0, 1, … 63`."""
+    if len(indices) > 8:
+        return f"{indices[0]}, {indices[1]}, … {indices[-1]}"
+    return ", ".join(map(str, indices))
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C from their first moment; here it comes after the block."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

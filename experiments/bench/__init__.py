@@ -1,0 +1,1 @@
+"""`expire-span bench`: steps a second, and what they go into, each row in a process of its own."""

@@ -1,0 +1,154 @@
+"""One row, measured in this process: `python -m experiments.bench.row` reads a job and prints the row, as JSON.
+
+It belongs to `expire-span bench`, which starts it, so that no row has another's memory or compiled code.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from envs.batched import BatchedVecEnv
+from experiments.bench.build import build_agent
+from experiments.bench.clock import OutsideClock, Phases, Span, Stopwatch, TimedVecEnv, now
+from experiments.bench.memory import MIB, peak_memory_mib
+from experiments.bench.rows import ROWS, Row, threads, train_config
+from experiments.config import BenchConfig, BenchRow
+from experiments.environments import training_envs
+from experiments.errors import UserError, one_line
+from experiments.runs import check_device
+
+WARM_UP = {"expire-span": 2, "recurrent-ppo": 1, "ppo": 1}
+"""Iterations before the measurement; ours may still compile in its second, on shapes and graphs of the first."""
+
+
+def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
+    """Trains until enough was measured.
+
+    Returns:
+        Of a row: device, steps_per_second, the three shares of the time, acting_ms (a step of all environments),
+        peak_memory_mib, and what was counted.
+
+    Raises:
+        UserError: for settings that can't be.
+        torch.OutOfMemoryError: if the device's memory is too small.
+    """
+    row = ROWS[key]
+    device = check_device(config.device)
+    torch.set_num_threads(threads(config))
+    # Batched ones step where the agent computes; RecurrentPPO gets NumPy's arrays from them either way.
+    vec_env = training_envs(train_config(config, row).env, config.seed, device)
+    try:
+        span = _span(row, config, vec_env, device)
+        peak = peak_memory_mib(device)
+        phases = span.phases
+        if isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span" and device.type == "cuda":
+            alone = seconds_a_step(vec_env, config.n_steps, device) * span.steps / config.n_envs
+            phases = with_env_share(phases, alone)
+    finally:
+        vec_env.close()
+    return {
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "torch_threads": torch.get_num_threads(),
+        "steps_per_second": round(span.steps / span.seconds, 1),
+        "acting_share": round(phases.acting / span.seconds, 4),
+        "env_share": round(phases.env / span.seconds, 4),
+        "update_share": round(phases.update / span.seconds, 4),
+        "acting_ms": round(1000 * phases.acting * config.n_envs / span.steps, 4),
+        "peak_memory_mib": round(peak, 1),
+        "steps": span.steps,
+        "seconds": round(span.seconds, 2),
+        "warm_up_seconds": round(span.warm_up_seconds, 2),
+        "unevenness": round(span.unevenness, 2),
+    }
+
+
+def _span(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device) -> Span:
+    """Trains an agent until the stopwatch stops it."""
+    model = build_agent(row, config, vec_env, device)
+    callbacks: list[BaseCallback] = []
+    if hasattr(model, "timings"):
+        phases: Callable[[], Phases] = partial(_own_phases, model)
+    else:
+        timed = TimedVecEnv(vec_env)
+        model.set_env(timed)
+        clock = OutsideClock(timed, device)
+        callbacks.append(clock)
+        phases = clock.so_far
+    stopwatch = Stopwatch(config.seconds, WARM_UP[row.agent], device, phases)
+    model.learn(10**15, callback=[*callbacks, stopwatch])
+    assert stopwatch.span is not None, "nothing else ends the training"
+    return stopwatch.span
+
+
+def _own_phases(model: Any) -> Phases:
+    """What our agent says itself: it knows what it waits for, a captured graph included."""
+    return Phases(*model.timings)
+
+
+def seconds_a_step(vec_env: BatchedVecEnv, n_steps: int, device: torch.device) -> float:
+    """Seconds that one step of batched environments takes by itself on CUDA, mean over `n_steps`.
+
+    In training they step inside a captured graph, where no clock sees them; so here they do too.
+    """
+    env = vec_env.tensor_env
+    actions = torch.randint(3, (env.n_envs,), device=device)
+    env.reset()
+    now(device)
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # what is allocated or chosen at the first calls may not be while a graph is captured
+            env.step(actions)
+    now(device)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        env.step(actions)
+    graph.replay()
+    began = now(device)
+    for _ in range(n_steps):
+        graph.replay()
+    return (now(device) - began) / n_steps
+
+
+def with_env_share(phases: Phases, env: float) -> Phases:
+    """The phases with at least `env` seconds for the environments; what is missing is taken off acting."""
+    moved = min(max(0.0, env - phases.env), phases.acting)
+    return Phases(phases.acting - moved, phases.env + moved, phases.update)
+
+
+def answer(job: dict[str, Any]) -> dict[str, Any]:
+    """What the process prints: the row as `measure` has it, or `error`, with `free_mib` where memory was short."""
+    config = BenchConfig(**job["config"])
+    free_mib = None
+    try:
+        device = check_device(config.device)
+        if device.type == "cuda":
+            free_mib = torch.cuda.mem_get_info(device)[0] / MIB
+        return measure(cast(BenchRow, job["key"]), config)
+    except Exception as error:
+        # Whatever it is: the other rows go on.
+        if for_want_of_memory(error):
+            return {"error": f"{config.n_envs} environments don't fit into the device's memory", "free_mib": free_mib}
+        return {"error": str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"}
+
+
+def for_want_of_memory(error: BaseException | None) -> bool:
+    """Whether an error is PyTorch's out-of-memory error, or came of one."""
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def main() -> None:
+    """Reads a job, as JSON, from standard input and prints the answer, one line, as the last one."""
+    print("\n" + json.dumps(answer(json.load(sys.stdin))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,332 @@
+"""`expire-span bench`."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from experiments.bench import clock, command, row, rows
+from experiments.bench.clock import OutsideClock, Phases, Stopwatch, TimedVecEnv
+from experiments.bench.memory import environments_that_fit, peak_memory_mib
+from experiments.bench.rows import ROWS, Job
+from experiments.config import BenchConfig
+from experiments.errors import UserError
+from tests.experiments.conftest import Cli
+
+SIZES: dict[str, Any] = {
+    "n_envs": 3,
+    "n_steps": 8,
+    "batch_size": 16,
+    "n_epochs": 1,
+    "dim": 16,
+    "depth": 1,
+    "heads": 2,
+    "slots": 20,
+}
+TINY = BenchConfig(env_args=("max_steps=9",), seconds=0.01, device="cpu", torch_threads=1, **SIZES)
+FLAGS = (
+    *(word for name, size in SIZES.items() for word in (f"--{name.replace('_', '-')}", size)),
+    *("--env-args", "max_steps=9", "--seconds", 0.01, "--device", "cpu", "--torch-threads", 1),
+)
+HAS_SB3_CONTRIB = importlib.util.find_spec("sb3_contrib") is not None
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+
+
+def test_rows_side_by_side(cli: Cli, tmp_path: Path) -> None:
+    """Catches: a row that can't be measured, a JSON that a program can't read, or one that lacks what is promised."""
+    agents = ["serial", "batched", *(["recurrent-ppo", "recurrent-ppo-fastest"] if HAS_SB3_CONTRIB else [])]
+    output = tmp_path / "rows.json"
+    outcome = cli("bench", *FLAGS, "--agents", *agents, "--json", "--output", output)
+    assert outcome.status == 0, outcome.out + outcome.err
+    results = json.loads(outcome.out)
+    assert json.loads(output.read_text()) == results
+    assert [result["name"] for result in results] == [ROWS[agent].name for agent in agents]  # type: ignore[index]
+    for result in results:
+        assert (result["env"], result["device"], result["n_envs"]) == ("MiniGrid-MemoryS13Random-v0", "cpu", 3)
+        assert result["error"] is None
+        assert result["steps"] % (3 * 8) == 0, "whole iterations"
+        assert result["steps_per_second"] == pytest.approx(result["steps"] / result["seconds"], rel=0.5)
+        shares = [result[f"{phase}_share"] for phase in ("acting", "env", "update")]
+        assert min(shares) > 0
+        assert 0.8 < sum(shares) < 1.001
+        assert result["peak_memory_mib"] > 50
+    stock = [result["steps_per_second"] for result in results if result["name"] == "recurrent-ppo stock"]
+    for result in results:
+        expected = pytest.approx(result["steps_per_second"] / stock[0], abs=0.006) if stock else None
+        assert result["ratio"] == expected
+
+
+def test_a_failed_row_and_the_table(cli: Cli) -> None:
+    """Catches: a row that fails and takes the others with it, a failure that isn't told, or a status of 0 after one."""
+    outcome = cli("bench", *FLAGS, "--dim", 15, "--agents", "serial", "ppo")
+    assert outcome.status == 1
+    assert "expire-span serial failed: " in outcome.out
+    assert "ppo mlp failed" not in outcome.out
+    (line,) = (line for line in outcome.out.splitlines() if "ppo mlp" in line)
+    assert "%" in line, "the other row was measured"
+
+
+def test_slots_table(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: rows of the same slots or spans throughout, or without the time of an acting step."""
+    monkeypatch.setattr(rows, "SLOTS", (18, 24))
+    monkeypatch.setattr(rows, "SPANS", (32.0,))
+    outcome = cli("bench", *FLAGS, "--slots-table", "--json")
+    assert outcome.status == 0, outcome.out + outcome.err
+    results = json.loads(outcome.out)
+    assert [(result["slots"], result["max_span"]) for result in results] == [(18, 32), (24, 32)]
+    assert all(result["acting_ms"] > 0 and result["vec_env"] == "batched" for result in results)
+
+
+def test_ratios() -> None:
+    """Catches: a ratio upside down, to another row or another environment, or a number where there's nothing to
+    compare with."""
+
+    def result(name: str, env: str, speed: float | None) -> dict[str, Any]:
+        return {"name": name, "env": env, "env_args": [], "steps_per_second": speed}
+
+    results = [
+        result("expire-span serial", "A", 500.0),
+        result("recurrent-ppo stock", "A", 200.0),
+        result("recurrent-ppo fastest", "A", 300.0),
+        result("expire-span batched", "A", None),
+        result("expire-span serial", "B", 500.0),
+        result("recurrent-ppo stock", "C", None),
+        result("expire-span serial", "C", 500.0),
+    ]
+    command.add_ratios(results)
+    assert [result["ratio"] for result in results] == [2.5, 1.0, 1.5, None, None, None, None]
+
+
+class FakeTime:
+    """A clock that only moves when told."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def perf_counter(self) -> float:
+        """Seconds."""
+        return self.seconds
+
+
+class SlowEnvs(VecEnv):
+    """One environment whose steps take 3 seconds of a fake clock."""
+
+    def __init__(self, time: FakeTime) -> None:
+        super().__init__(1, spaces.Box(0, 1, (1,)), spaces.Discrete(2))
+        self._time = time
+
+    def reset(self) -> np.ndarray:
+        """The one observation there is."""
+        return np.zeros((1, 1), np.float32)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Takes a second."""
+        self._time.seconds += 1
+
+    def step_wait(self) -> Any:
+        """Takes two seconds."""
+        self._time.seconds += 2
+        return self.reset(), np.zeros(1, np.float32), np.zeros(1, bool), [{}]
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """None of them."""
+        return [None]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Nothing to do."""
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """None of them."""
+        return [None]
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """In nothing."""
+        return [False]
+
+
+class FakeModel:
+    """As much of an algorithm as the callbacks look at."""
+
+    num_timesteps = 0
+    logger = None
+
+    def get_env(self) -> None:
+        """None."""
+
+
+def test_phases_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: waiting for environments counted as acting, an update that isn't counted or counted in its rollout, a
+    warm-up in the result, an iteration cut short."""
+    time = FakeTime()
+    monkeypatch.setattr(clock, "time", time)
+    env = TimedVecEnv(SlowEnvs(time))
+    outside = OutsideClock(env, CPU)
+    stopwatch = Stopwatch(seconds=40, warm_up=1, device=CPU, phases=outside.so_far)
+    model: Any = FakeModel()
+    for callback in (outside, stopwatch):
+        callback.init_callback(model)
+    iterations = 0
+    while True:
+        for callback in (outside, stopwatch):
+            callback.on_rollout_start()
+        if not stopwatch.on_step():
+            break
+        for _ in range(2):
+            time.seconds += 0.5  # acting
+            env.step(np.zeros(1))
+        time.seconds += 4  # returns and advantages
+        for callback in (outside, stopwatch):
+            callback.on_rollout_end()
+        time.seconds += (1000, 5, 13)[iterations]  # the update; the first one compiles
+        iterations += 1
+        model.num_timesteps += 8
+    # An iteration: acting 2 * 0.5 + 4, environments 2 * 3, update 5 or 13, together 16 or 24; two reach 40 seconds.
+    assert iterations == 3
+    assert stopwatch.span is not None
+    assert stopwatch.span.steps == 16
+    assert stopwatch.span.seconds == 40
+    assert stopwatch.span.phases == (10, 12, 18)
+    assert stopwatch.span.warm_up_seconds == 1011
+    assert stopwatch.span.unevenness == 1.5
+
+
+def test_env_share_taken_off_acting() -> None:
+    """Catches: environments inside a graph counted twice or not at all, or an acting share below 0."""
+    assert row.with_env_share(Phases(10.0, 0.0, 5.0), 4.0) == (6.0, 4.0, 5.0)
+    assert row.with_env_share(Phases(10.0, 3.0, 5.0), 4.0) == (9.0, 4.0, 5.0)
+    assert row.with_env_share(Phases(10.0, 4.5, 5.0), 4.0) == (10.0, 4.5, 5.0)
+    assert row.with_env_share(Phases(3.0, 0.0, 5.0), 4.0) == (0.0, 3.0, 5.0)
+
+
+def test_how_many_fit() -> None:
+    """Catches: a line through the origin, though the model takes memory too; a number rounded up; a division by 0."""
+    # 100 MiB for the model and 2 MiB an environment: 450 in 1000 MiB, 449 in 999.
+    assert environments_that_fit(((10, 120.0), (20, 140.0)), 1000.0) == 450
+    assert environments_that_fit(((10, 120.0), (20, 140.0)), 999.0) == 449
+    assert environments_that_fit(((10, 120.0), (20, 140.0)), 50.0) == 0
+    assert environments_that_fit(((10, 120.0), (20, 120.0)), 1000.0) == 20
+
+
+def test_out_of_memory_says_how_many_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: an out-of-memory error that leaves the user to guess how many environments to take."""
+
+    def answer(job: Job) -> dict[str, Any]:
+        n_envs = job.config.n_envs
+        if n_envs > 450:
+            return {"error": f"{n_envs} environments don't fit into the device's memory", "free_mib": 1000.0}
+        return {"peak_memory_mib": 100.0 + 2 * n_envs, "error": None}
+
+    monkeypatch.setattr(command, "run_apart", answer)
+    result = command.measured(Job("serial", "expire-span serial", replace(TINY, n_envs=1600)))
+    assert result["error"] == ("1600 environments don't fit into the device's memory (1,000 MiB free); about 450 do")
+    assert result["steps_per_second"] is None
+    result = command.measured(Job("serial", "expire-span serial", replace(TINY, n_envs=16000)))
+    assert result["error"] == "16000 environments don't fit into the device's memory, nor do 1000"
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_out_of_memory_is_seen(monkeypatch: pytest.MonkeyPatch, wrapped: bool) -> None:
+    """Catches: an out-of-memory error taken for a wrong setting, since building an agent turns it into one."""
+
+    def measure(*_: object) -> None:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB.")
+        except torch.OutOfMemoryError as error:
+            if wrapped:
+                raise UserError(str(error)) from error
+            raise
+
+    monkeypatch.setattr(row, "measure", measure)
+    answer = row.answer({"key": "serial", "config": asdict(TINY)})
+    assert answer == {"error": "3 environments don't fit into the device's memory", "free_mib": None}
+
+
+def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Catches: a traceback, or an empty row, after a row's process was killed or crashed."""
+    job = Job("serial", "expire-span serial", TINY)
+    for script, error in (
+        ("kill -9 $$", "its process was ended by signal 9; 9 is mostly for want of memory"),
+        ("echo 'first' >&2; echo 'last words' >&2; exit 3", "its process ended with status 3: last words"),
+    ):
+        program = tmp_path / "python"
+        program.write_text(f"#!/bin/sh\ncat > /dev/null\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+        assert command.measured(job)["error"] == error
+
+
+def test_peak_memory_is_this_process_s() -> None:
+    """Catches: KiB taken for bytes, a peak that forgets what was given back, or the peak of the parent process."""
+    block = np.ones(600 * 2**20, np.uint8)
+    assert peak_memory_mib(CPU) > 600
+    source = (
+        "import numpy, torch; from experiments.bench.memory import peak_memory_mib as peak; cpu = torch.device('cpu');"
+        "before = peak(cpu); block = numpy.ones(300 * 2**20, numpy.uint8); del block; print(before, peak(cpu))"
+    )
+    ended = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
+    before, after = map(float, ended.stdout.split())
+    assert 50 < before < 600
+    assert 290 < after - before < 310
+    del block
+
+
+def _without(name: str) -> Callable[[str], object | None]:
+    found = importlib.util.find_spec
+    return lambda wanted: None if wanted == name else found(wanted)
+
+
+def test_without_sb3_contrib(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a traceback for a missing extra, or a default that needs it."""
+    monkeypatch.setattr(rows.importlib.util, "find_spec", _without("sb3_contrib"))
+    outcome = cli("bench", *FLAGS, "--agents", "recurrent-ppo")
+    assert outcome.status == 2
+    assert "--agents recurrent-ppo: sb3-contrib isn't installed: pip install 'expire-span[bench]'" in outcome.err
+    chosen, notes = rows.jobs(TINY)
+    assert {ROWS[job.key].agent for job in chosen} == {"expire-span", "ppo"}
+    assert len([note for note in notes if "pip install 'expire-span[bench]'" in note]) == 3
+
+
+def test_default_rows_are_those_that_can_be() -> None:
+    """Catches: a default row of batched environments where there are none, or none where there are."""
+    keys = {job.key for job in rows.jobs(TINY)[0]}
+    assert {"serial", "subprocess", "batched", "ppo"} <= keys
+    keys = {job.key for job in rows.jobs(replace(TINY, env_id="CartPole-v1", env_args=()))[0]}
+    assert {"serial", "subprocess", "ppo"} <= keys
+    assert not {"batched", "recurrent-ppo-batched"} & keys
+
+
+def test_mistakes(cli: Cli, tmp_path: Path) -> None:
+    """Catches: minutes of measuring before a mistake is told, or a traceback for one."""
+    for arguments, message in (
+        (("--env", "MiniGrid-MemoryS14-v0"), "environment: "),
+        (("--env-args", "no_such_argument=3"), "environment: "),
+        (("--seconds", 0), "--seconds 0.0: must be above 0"),
+        (("--seconds", "nan"), "must be above 0"),
+        (("--n-envs", 0), "--n-envs 0: must be at least 1"),
+        (("--torch-threads", 0), "--torch-threads 0: must be between 1 and 1024"),
+        (("--device", "tpu"), "isn't a device"),
+        (("--output", tmp_path), "is a folder"),
+        (("--output", tmp_path / "no" / "rows.json"), "there is no folder"),
+        (("--env", "CartPole-v1", "--env-args", "--agents", "batched"), "CartPole-v1 has no batched version"),
+        (("--env-args", "agent_view_size=3", "--agents", "envpool"), "no other agent_view_size than 7"),
+        (("--slots-table", "--agents", "serial"), "leave out --agents"),
+    ):
+        outcome = cli("bench", *FLAGS, *arguments)
+        assert outcome.status == 2, arguments
+        assert message in outcome.err
+        assert outcome.err.count("\n") == 1
+        assert not outcome.out
