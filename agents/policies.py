@@ -39,8 +39,19 @@ class PolicyState(NamedTuple):
         return self.cache.memory.mems.shape[1]
 
 
+class Step(NamedTuple):
+    """One step of the policy in each environment, before anything is written."""
+
+    actions: Shaped[Tensor, " n_envs *action"]
+    """As the action distribution has them: a Box's actions as vectors, whatever its shape."""
+    values: Float[Tensor, " n_envs"]
+    log_prob: Float[Tensor, " n_envs"]
+    core: StepOutput
+    """What the memory core did: expire masks, attention, what it writes."""
+
+
 class Act(NamedTuple):
-    """One step of the policy in each environment."""
+    """One step of the policy in each environment, and the state after it."""
 
     actions: Shaped[Tensor, " n_envs *action"]
     """As the action distribution has them: a Box's actions as vectors, whatever its shape."""
@@ -121,6 +132,9 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         }
         if features_extractor_class is None:
             features_extractor_class = self._default_extractor(observation_space)
+        if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
+            # SB3's epsilon, and one pass over each weight in place of ten.
+            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True} | (kwargs.get("optimizer_kwargs") or {})
         if features_extractor_class is MiniGridExtractor:
             features_extractor_kwargs = {"features_dim": dim} | (features_extractor_kwargs or {})
         super().__init__(
@@ -149,6 +163,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         super()._build(lr_schedule)
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
+        # Fused optimisers change weights in place without PyTorch's noticing.
+        self.optimizer.register_step_post_hook(lambda *_: self.weights_changed())
         self._identity, self._changes = next(_POLICIES), 0
 
     # --- state ---
@@ -160,13 +176,14 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     @torch.no_grad()
     def projected(self, memory: Memory) -> PolicyState:
         """The state that has this memory, its keys, values and spans made by the weights as they are now."""
-        return PolicyState(self.core.cache(memory), self._weights_version())
+        return PolicyState(self.core.cache(memory), self.weights_version())
 
     def _current(self, state: PolicyState) -> PolicyState:
         """The state, projected anew if the weights have changed since."""
-        return state if state.version == self._weights_version() else self.projected(state.cache.memory)
+        return state if state.version == self.weights_version() else self.projected(state.cache.memory)
 
-    def _weights_version(self) -> tuple[int, int]:
+    def weights_version(self) -> tuple[int, int]:
+        """Which policy's weights, after how many changes, these are."""
         # A change in place (an optimiser's step, loaded weights) counts up a parameter's version. What doesn't, a fused
         # optimiser's step or replaced data, is told to `weights_changed`.
         return self._identity, self._changes + sum(parameter._version for parameter in self.core.parameters())
@@ -182,13 +199,28 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     # --- acting: one step ---
 
+    def step(
+        self,
+        obs: PyTorchObs,
+        cache: Cache,
+        episode_starts: Bool[Tensor, " n_envs"],
+        deterministic: bool = False,
+    ) -> Step:
+        """One step in each environment, from a cache that the weights as they are now have made.
+
+        Nothing is written, nothing waits for the host. Arguments as `act`.
+        """
+        core = self.core.step(self._embedded(obs), cache, episode_starts)
+        distribution, values = self._heads(core.output)
+        actions = distribution.get_actions(deterministic=deterministic)
+        return Step(actions, values, distribution.log_prob(actions), core)
+
     def act(
         self,
         obs: PyTorchObs,
         state: PolicyState,
         episode_starts: Bool[Tensor, " n_envs"],
         deterministic: bool = False,
-        in_place: bool = False,
     ) -> Act:
         """One step in each environment.
 
@@ -197,15 +229,10 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             state: before the step.
             episode_starts: True where this is an episode's first step.
             deterministic: take the likeliest action instead of a sample.
-            in_place: write into `state`'s own tensors; for its sole owner, the rollout.
         """
         state = self._current(state)
-        step = self.core.step(self._embedded(obs), state.cache, episode_starts)
-        distribution, values = self._heads(step.output)
-        actions = distribution.get_actions(deterministic=deterministic)
-        log_prob = distribution.log_prob(actions)
-        cache = state.cache.write_(step.write) if in_place else state.cache.written(step.write)
-        return Act(actions, values, log_prob, step, PolicyState(cache, state.version))
+        step = self.step(obs, state.cache, episode_starts, deterministic)
+        return Act(*step, PolicyState(state.cache.written(step.core.write), state.version))
 
     # --- training: whole segments ---
 
@@ -239,13 +266,17 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         )
 
     def _embedded(self, obs: PyTorchObs) -> Float[Tensor, "batch dim"]:
-        features = self.extract_features(obs)
+        # Codes need none of SB3's preprocessing.
+        codes = isinstance(self.features_extractor, MiniGridExtractor)
+        features = self.features_extractor(obs) if codes else self.extract_features(obs)
         assert isinstance(features, Tensor)
         return self.embed(features)
 
     def _heads(self, latent: Float[Tensor, "batch dim"]) -> tuple[Distribution, Float[Tensor, " batch"]]:
-        latent_pi, latent_vf = self.mlp_extractor(latent)
-        return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).squeeze(-1).float()
+        # In float32 under autocast too: the ratio of probabilities is what PPO clips.
+        with torch.autocast(latent.device.type, enabled=False):
+            latent_pi, latent_vf = self.mlp_extractor(latent.float())
+            return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).squeeze(-1)
 
     # --- SB3's interface ---
 

@@ -1,11 +1,13 @@
 """PPO with an expiring memory, to a Stable-Baselines3 user what sb3-contrib's RecurrentPPO is."""
 
 import math
+import time
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +21,24 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import FloatSchedule, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
-from torch.nn import functional
 
+from agents.captured import captured
+from agents.collection import (
+    Actor,
+    Episodes,
+    TensorEnv,
+    TensorRollout,
+    Timings,
+    groups_of,
+    tensor_env_of,
+    unvalidated,
+)
+from agents.loss import LossParts, Weights, ppo_loss
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy, PolicyState
-from agents.rollout import Minibatch, SegmentRolloutBuffer
+from agents.rollout import SegmentRolloutBuffer
 from agents.span_coefficient import updated_coefficient
+from expire_span import Memory
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
 
@@ -63,6 +77,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget.
         memory_budget: live memories a step and layer that cost nothing (see `updated_coefficient`), or a schedule;
             default: half of the slots; 0 charges always, with `expire_loss_coef` as a constant.
+        precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
+            (autocast to bfloat16). Spans, ages and masks are float32 in each.
+        compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.
+        cuda_graphs: capture the acting step, and environments that are tensors with it, as one CUDA graph; not with
+            `use_sde`. No part of the policy may then wait for the host.
 
     Raises:
         ValueError: for sizes that don't fit.
@@ -106,6 +125,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         segment_length: int | None = None,
         expire_loss_coef: float = 1e-4,
         memory_budget: float | Schedule | None = None,
+        precision: Literal["float32", "tf32", "bf16"] = "float32",
+        compile: bool | None = None,
+        cuda_graphs: bool = True,
     ) -> None:
         super().__init__(
             policy,
@@ -141,7 +163,14 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """What the memory did in the last rollout, see `MemoryStatistics.read`."""
         self.span_coefficient = 0.0
         """The weight of the span loss now."""
-        self._state: PolicyState | None = None
+        self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
+        self.timings = Timings()
+        """Seconds spent since `learn` began."""
+        self._waited = 0.0
+        self._memory: Memory | None = None
+        self._actors: list[Actor] = []
+        self._programs: list[Callable[[], None]] = []
+        self._tensor_rollout: TensorRollout | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -179,6 +208,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.gamma,
             self.gae_lambda,
         )
+        self._statistics = MemoryStatistics(self.n_steps, self.n_envs, core, self.device)
+        self._graphs = self.device.type == "cuda" and self.cuda_graphs and not self.use_sde
+        compiles = self.device.type == "cuda" if self.compile is None else self.compile
+        self._act = torch.compile(self.policy.step, dynamic=False) if compiles else self.policy.step
+        self._loss = torch.compile(ppo_loss, dynamic=False) if compiles else ppo_loss
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
@@ -216,7 +250,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         return length, segments
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_state"]
+        return [
+            *super()._excluded_save_params(),
+            *("_memory", "_actors", "_programs", "_tensor_rollout", "_statistics", "_act", "_loss"),
+        ]
 
     # --- acting ---
 
@@ -239,74 +276,175 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     ) -> bool:
         """Fills the buffer with `n_rollout_steps` of each environment; False if the callback stopped it.
 
-        All that is carried and kept stays on the policy's device. What crosses at each step: observations and episode
-        starts go there, actions come back, with two flags of PyTorch's check that the probabilities are valid; the
-        final observations of episodes cut off go there too. Rewards go, and statistics come back, once a rollout.
+        All that is carried and kept stays on the policy's device. Environments that are tensors there (`tensor_env`)
+        step in one program with the policy, and their episodes are read at the rollout's end: the callback is called
+        at each step, but `infos` are empty, and `dones` tell at the last step who ended an episode in the rollout.
+        With others, observations and episode starts go there at each step and actions come back; final observations
+        of episodes cut off go there too. Rewards go, and statistics come back, once a rollout.
         """
-        obs: Any = self._last_obs
-        assert obs is not None, "learn() resets the environments first"
+        assert self._last_obs is not None, "learn() resets the environments first"
         assert isinstance(rollout_buffer, SegmentRolloutBuffer)
         self.policy.set_training_mode(False)
-        statistics = MemoryStatistics()
-        state = self._first_state(env.num_envs)
-        rollout_rewards = np.zeros((n_rollout_steps, env.num_envs), dtype=np.float32)
-        bootstraps = torch.zeros(n_rollout_steps, env.num_envs, device=self.device)
+        self._statistics.clear()
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
-
-        for step in range(n_rollout_steps):
-            if self.use_sde and self.sde_sample_freq > 0 and step % self.sde_sample_freq == 0:
-                self.policy.reset_noise(env.num_envs)
-            rollout_buffer.store_memory(step, state.cache.memory)
-            with torch.no_grad():
-                obs_tensor = obs_as_tensor(obs, self.device)
-                starts = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=self.device)
-                act = self.policy.act(obs_tensor, state, starts, in_place=True)
-            state = act.state
-            actions, values, log_probs = act.actions, act.values, act.log_prob
-            rollout_buffer.store(step, obs_tensor, starts, actions, values, log_probs)
-            statistics.add(act.step)
-
-            clipped_actions = self.policy.to_env_actions(actions)
-            self._state = None  # written already: not to be gone on with should the environments raise
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
-            # Together and before the callback, which may stop here: memory and environments stay in step.
-            self._state, self._last_obs, self._last_episode_starts = state, new_obs, dones  # type: ignore[assignment]
-            rollout_rewards[step] = rewards
-            self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
-            if not callback.on_step():
+        began = time.perf_counter()
+        tensor_env = tensor_env_of(env, self.device)
+        with self._precise():
+            if tensor_env is None:
+                collected = self._collect_from_host(env, callback, n_rollout_steps)
+            else:
+                collected = self._collect_tensors(tensor_env, callback, n_rollout_steps)
+            if collected is None:
                 return False
-            self._update_info_buffer(list(infos), dones)
-            self._bootstrap(bootstraps[step], state, dones, infos)
-            obs = new_obs
-
-        with torch.no_grad():
-            last_dones = torch.as_tensor(dones, dtype=torch.bool, device=self.device)
-            last_values = self.policy.predict_values(obs_as_tensor(obs, self.device), state, last_dones)
-        rollout_buffer.compute_returns_and_advantage(
-            torch.as_tensor(rollout_rewards, device=self.device) + self.gamma * bootstraps, last_values, last_dones
-        )
-        self.memory_statistics = statistics.read(self.policy.core.slots)
+            rewards, last_values, last_dones = collected
+            rollout_buffer.compute_returns_and_advantage(rewards, last_values, last_dones)
+        self.memory_statistics = self._statistics.read()
+        self._spent(rollout=time.perf_counter() - began)
         for name, value in self.memory_statistics.items():
             self.logger.record(f"memory/{name}", value)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    def _first_state(self, n_envs: int) -> PolicyState:
-        """The state that a rollout starts from: the last one's memory, seen with the weights as they are now."""
-        if self._state is not None:
-            return self.policy.projected(self._state.cache.memory)
+    def _collect_from_host(
+        self, env: VecEnv, callback: BaseCallback, n_rollout_steps: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Rewards (n_steps, n_envs), last values and last dones; None if the callback stopped it.
+
+        Environments in several groups (`group_slices`, `send`, `receive`) step while the policy acts in the others.
+        """
+        groups, buffer = groups_of(env), self.rollout_buffer
+        ahead = len(groups) > 1
+        memory, obs, starts = self._first_memory(env.num_envs), self._last_obs, self._last_episode_starts
+        assert starts is not None
+        if [actor.rows for actor in self._actors] != list(groups):
+            self._actors = [self._new_actor(rows) for rows in groups]
+            self._programs = [captured(actor.program, actor.rewind, self._graphs) for actor in self._actors]
+            self._statistics.clear()
+        for actor in self._actors:
+            actor.begin(Memory(*(part[:, actor.rows] for part in memory)))
+            actor.see(_rows(obs, actor.rows), starts[actor.rows])
+        rollout_rewards = np.zeros((n_rollout_steps, env.num_envs), dtype=np.float32)
+        bootstraps = torch.zeros(n_rollout_steps, env.num_envs, device=self.device)
+        new_obs: Any = obs
+        dones = np.zeros(env.num_envs, dtype=bool)
+        sent: dict[int, list[np.ndarray]] = defaultdict(list)
+        stopping = False
+
+        def act(group: int, step: int) -> None:
+            actor = self._actors[group]
+            if self.use_sde and self.sde_sample_freq > 0 and step > 0 and step % self.sde_sample_freq == 0:
+                self.policy.reset_noise(env.num_envs)
+            buffer.store_memory(step, actor.state.cache.memory, actor.rows)
+            self._programs[group]()
+            actions = self.policy.to_env_actions(actor.actions)
+            sent[step].append(actions)
+            self._memory = None  # written already: not to be gone on with should the environments raise
+            if ahead:
+                env.send(group, actions)  # type: ignore[attr-defined]
+            else:
+                env.step_async(actions)
+
+        for step in range(n_rollout_steps):
+            infos: list[dict[str, Any]] = []
+            observed, finished = [], []
+            for group, actor in enumerate(self._actors):
+                if step == 0 and group == 0 and ahead:
+                    for each in range(len(groups)):
+                        act(each, 0)
+                elif not ahead:
+                    act(group, step)
+                waiting = time.perf_counter()
+                part = env.receive(group) if ahead else env.step_wait()  # type: ignore[attr-defined]
+                self._waited += time.perf_counter() - waiting
+                group_obs, rewards, group_dones, group_infos = part
+                observed.append(group_obs)
+                finished.append(group_dones)
+                infos += group_infos
+                rollout_rewards[step, actor.rows] = rewards
+                actor.see(group_obs, group_dones)
+                self._bootstrap(bootstraps[step, actor.rows], actor, group_dones, group_infos)
+                if ahead and step + 1 < n_rollout_steps and not stopping:
+                    act(group, step + 1)
+            new_obs, dones = _joined(observed), np.concatenate(finished)
+            # Together and before the callback, which may stop here: memory and environments stay in step.
+            in_flight = ahead and step + 1 < n_rollout_steps and not stopping
+            if not in_flight:
+                self._memory = _memory_of(self._actors)
+            self._last_obs, self._last_episode_starts = new_obs, dones
+            self.num_timesteps += env.num_envs
+            # By the names that SB3's callbacks know.
+            rewards, actions = rollout_rewards[step], buffer.actions[step]
+            values, log_probs, clipped_actions = buffer.values[step], buffer.log_prob[step], _joined(sent.pop(step))
+            callback.update_locals(locals())
+            # What is in flight when the callback stops is still waited for.
+            stopping = stopping or not callback.on_step()
+            if stopping and not in_flight:
+                return None
+            self._update_info_buffer(infos, dones)
+        last_values = torch.cat([actor.values(actor.obs, actor.starts) for actor in self._actors])
+        last_dones = torch.cat([actor.starts for actor in self._actors])
+        rewards_there = torch.as_tensor(rollout_rewards, device=self.device)
+        return rewards_there + self.gamma * bootstraps, last_values, last_dones
+
+    def _collect_tensors(
+        self, env: TensorEnv, callback: BaseCallback, n_rollout_steps: int
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """As `_collect_from_host`, from environments that are tensors on the policy's device."""
+        memory = self._first_memory(self.n_envs)
+        if self._tensor_rollout is None or self._tensor_rollout.env is not env:
+            actor = self._new_actor(slice(0, self.n_envs))
+            self._tensor_rollout = TensorRollout(actor, env, self.gamma, self._graphs)
+            self._statistics.clear()
+        rollout, actor = self._tensor_rollout, self._tensor_rollout.actor
+        actor.begin(memory)
+        assert self._last_episode_starts is not None
+        actor.see(self._last_obs, self._last_episode_starts)
+        infos: list[dict[str, Any]] = [{}] * self.n_envs
+        dones = np.zeros(self.n_envs, dtype=bool)
+        for step, _ in enumerate(rollout.run()):
+            self.num_timesteps += self.n_envs
+            last = step + 1 == n_rollout_steps
+            if last:
+                episodes = rollout.episodes(self._stats_window_size)
+                dones = rollout.ended.any(0).cpu().numpy()
+                self._count(episodes)
+            callback.update_locals(locals())
+            go_on = callback.on_step()
+            if last or not go_on:
+                self._memory = actor.state.cache.memory
+                self._last_obs = actor.obs.cpu().numpy() if isinstance(actor.obs, Tensor) else None
+                self._last_episode_starts = actor.starts.cpu().numpy()
+            if not go_on:
+                return None
+        return rollout.rewards, actor.values(actor.obs, actor.starts), actor.starts
+
+    def _count(self, episodes: Episodes) -> None:
+        """Adds the episodes to SB3's statistics."""
+        assert self.ep_info_buffer is not None
+        assert self.ep_success_buffer is not None
+        seconds = time.time_ns() / 1e9 - self.start_time / 1e9
+        for r, length in zip(episodes.returns.tolist(), episodes.lengths.tolist(), strict=True):
+            self.ep_info_buffer.append({"r": r, "l": length, "t": seconds})
+        self.ep_success_buffer.extend(episodes.successes.tolist())
+
+    def _new_actor(self, rows: slice) -> Actor:
+        return Actor(self.policy, self._act, self.rollout_buffer, self._statistics, rows)
+
+    def _first_memory(self, n_envs: int) -> Memory:
+        """The memory that a rollout starts from."""
+        if self._memory is not None:
+            return self._memory
         # A loaded model may be in mid-episode, but what it remembered of it isn't saved.
         self._last_episode_starts = np.ones(n_envs, dtype=bool)
-        return self.policy.initial_state(n_envs)
+        return self.policy.core.empty_memory(n_envs)
 
     def _bootstrap(
         self,
         bootstraps: Float[Tensor, " n_envs"],
-        state: PolicyState,
+        actor: Actor,
         dones: np.ndarray,
         infos: Sequence[dict[str, Any]],
     ) -> None:
@@ -328,7 +466,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             stacked = np.stack(finals)
         with torch.no_grad():
             rows = torch.as_tensor(cut, device=self.device)
-            of_cut = PolicyState(state.cache.select(rows), state.version)
+            of_cut = PolicyState(actor.state.cache.select(rows), actor.state.version)
             starts = torch.zeros(len(cut), dtype=torch.bool, device=self.device)
             bootstraps[rows] = self.policy.predict_values(obs_as_tensor(stacked, self.device), of_cut, starts)
 
@@ -349,13 +487,18 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if callable(self.clip_range_vf):
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)
 
-        logs: dict[str, list[Tensor]] = defaultdict(list)
-        for _ in range(self.n_epochs):
-            if not self._epoch(clip_range, clip_range_vf, logs):
-                break
+        began = time.perf_counter()
+        weights = Weights.of(self.device, clip_range, clip_range_vf, self.ent_coef, self.vf_coef, self.span_coefficient)
+        logs: list[LossParts] = []
+        with self._precise(), unvalidated():
+            for _ in range(self.n_epochs):
+                if not self._epoch(weights, logs):
+                    break
         self.policy.weights_changed()
-        for name, values in logs.items():
-            self.logger.record(f"train/{name}", torch.stack(values).mean().item())
+        means = torch.stack([torch.stack(parts) for parts in logs]).mean(0).tolist()
+        for name, mean in zip(LossParts._fields, means, strict=True):
+            self.logger.record(f"train/{name}", mean)
+        self._spent(update=time.perf_counter() - began)
         self.logger.record("train/explained_variance", self._explained_variance())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
@@ -366,52 +509,43 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
-    def _epoch(self, clip_range: float, clip_range_vf: float | None, logs: dict[str, list[Tensor]]) -> bool:
+    def _epoch(self, weights: Weights, logs: list[LossParts]) -> bool:
         """One pass over the segments; False once the policy has moved further than `target_kl` allows."""
         optimizer = self.policy.optimizer
         for batch in self.rollout_buffer.minibatches(self._segments_per_batch):
-            loss, parts = self._loss(batch, clip_range, clip_range_vf)
-            for name, part in parts.items():
-                logs[name].append(part)
-            if self.target_kl is not None and parts["approx_kl"].item() > 1.5 * self.target_kl:
+            parts = self._loss(self.policy, batch, weights, self.normalize_advantage)
+            logs.append(LossParts(*(part.detach() for part in parts)))
+            if self.target_kl is not None and parts.approx_kl.item() > 1.5 * self.target_kl:
                 self._n_updates += 1
                 return False
             optimizer.zero_grad()
-            loss.backward()
+            parts.loss.backward()
             torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
             optimizer.step()
         self._n_updates += 1
         return True
 
-    def _loss(
-        self, batch: Minibatch, clip_range: float, clip_range_vf: float | None
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """PPO's loss of a minibatch with the span loss, and its parts for the log."""
-        now = self.policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts)
-        advantages = batch.advantages
-        if self.normalize_advantage and advantages.numel() > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        log_ratio = now.log_prob - batch.old_log_prob
-        ratio = log_ratio.exp()
-        policy_loss = -torch.min(advantages * ratio, advantages * ratio.clamp(1 - clip_range, 1 + clip_range)).mean()
-        values = now.values
-        if clip_range_vf is not None:
-            values = batch.old_values + (values - batch.old_values).clamp(-clip_range_vf, clip_range_vf)
-        value_loss = functional.mse_loss(values, batch.returns)
-        entropy = -now.log_prob.mean() if now.entropy is None else now.entropy.mean()
-        loss = policy_loss - self.ent_coef * entropy + self.vf_coef * value_loss + self.span_coefficient * now.span_loss
-        with torch.no_grad():
-            parts = {
-                "loss": loss,
-                "policy_gradient_loss": policy_loss,
-                "value_loss": value_loss,
-                "entropy_loss": -entropy,
-                "span_loss": now.span_loss,
-                # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
-                "approx_kl": (ratio - 1 - log_ratio).mean(),
-                "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
-            }
-        return loss, {name: part.detach() for name, part in parts.items()}
+    @contextmanager
+    def _precise(self) -> Iterator[None]:
+        """Within this block, matrix products have the precision asked for."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest" if self.precision == "float32" else "high")
+        try:
+            # No cache of weights cast before: a captured graph would go on reading them.
+            bf16 = self.precision == "bf16"
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    def _spent(self, rollout: float = 0.0, update: float = 0.0) -> None:
+        """Counts seconds; those of a rollout that weren't waited for environments are acting's."""
+        acting, env = max(0.0, rollout - self._waited), min(rollout, self._waited)
+        self.timings = Timings(*map(sum, zip(self.timings, (acting, env, update), strict=True)))
+        self._waited = 0.0
+        total = sum(self.timings)
+        for name, seconds in zip(Timings._fields, self.timings, strict=True):
+            self.logger.record(f"time/{name}_share", seconds / total)
 
     def _explained_variance(self) -> float:
         """1 - Var(returns - values) / Var(returns) over the rollout; NaN where all returns are equal."""
@@ -429,4 +563,28 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> Self:
         """Trains for `total_timesteps` steps, all environments counted; as in SB3."""
+        self.timings = Timings()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+
+def _rows(obs: Any, rows: slice) -> Any:
+    """The observations of some of the environments."""
+    return {key: part[rows] for key, part in obs.items()} if isinstance(obs, dict) else obs[rows]
+
+
+def _joined(observed: list[Any]) -> Any:
+    """The observations of all groups as one array, in each entry of a dict."""
+    if len(observed) == 1:
+        return observed[0]
+    if isinstance(observed[0], dict):
+        return {key: np.concatenate([part[key] for part in observed]) for key in observed[0]}
+    return np.concatenate(observed)
+
+
+def _memory_of(actors: list[Actor]) -> Memory:
+    """The memory of all environments; of a single actor its own tensors."""
+    if len(actors) == 1:
+        return actors[0].state.cache.memory
+    return Memory(
+        *(torch.cat(parts, dim=1) for parts in zip(*(actor.state.cache.memory for actor in actors), strict=True))
+    )

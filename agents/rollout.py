@@ -1,4 +1,4 @@
-"""What a rollout collects, on the policy's device, laid out as the segments it is trained in."""
+"""What a rollout collects, on the policy's device: written step by step, read in whole segments."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from gymnasium import spaces
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
@@ -31,8 +31,8 @@ class Minibatch(NamedTuple):
 class SegmentRolloutBuffer:
     """A rollout of `n_steps` in each of `n_envs` environments, cut into segments of `segment_length` steps.
 
-    Every tensor lies on `device` in the shape `(n_segments, n_envs, segment_length, ...)`, so that a segment is
-    one contiguous row and a minibatch one indexing. The memory is stored once a segment, not once a step.
+    Every tensor lies on `device`, in the shape `(n_steps, n_envs, ...)`, and stays where it is, so that a captured
+    CUDA graph can write into it. The memory is stored once a segment, not once a step.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SegmentRolloutBuffer:
         self.n_steps, self.n_envs, self.segment_length = n_steps, n_envs, segment_length
         self.gamma, self.gae_lambda = gamma, gae_lambda
         self.n_segments = n_steps // segment_length
-        lead = (self.n_segments, n_envs, segment_length)
+        lead = (n_steps, n_envs)
 
         def zeros(shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(lead + shape, dtype=dtype, device=device)
@@ -77,36 +77,41 @@ class SegmentRolloutBuffer:
         self.mems = memory.mems.new_zeros((self.n_segments, *memory.mems.shape))
         self.elapsed_times = memory.elapsed_times.new_zeros((self.n_segments, *memory.elapsed_times.shape))
 
-    def store_memory(self, step: int, memory: Memory) -> None:
-        """Keeps a copy of the memory before `step`, where a segment begins; elsewhere does nothing."""
+    def store_memory(self, step: int, memory: Memory, rows: slice = slice(None)) -> None:
+        """Keeps a copy of the memory of the environments `rows` before `step`, where a segment begins."""
         segment, within = divmod(step, self.segment_length)
         if within == 0:
-            self.mems[segment].copy_(memory.mems)
-            self.elapsed_times[segment].copy_(memory.elapsed_times)
+            self.mems[segment, :, rows].copy_(memory.mems)
+            self.elapsed_times[segment, :, rows].copy_(memory.elapsed_times)
 
     def store(
         self,
-        step: int,
+        index: Int[Tensor, " 1"],
         obs: PyTorchObs,
         episode_starts: Bool[Tensor, " n_envs"],
         actions: Shaped[Tensor, " n_envs *action"],
         values: Float[Tensor, " n_envs"],
         log_prob: Float[Tensor, " n_envs"],
+        rows: slice = slice(None),
     ) -> None:
-        """Keeps what was seen and done at `step`."""
-        segment, within = divmod(step, self.segment_length)
+        """Keeps what the environments `rows` saw and did at a step; `index` is its number, on the device."""
+
+        def put(buffer: Tensor, new: Tensor) -> None:
+            target = buffer[:, rows]
+            # SB3 counts a Discrete observation as a vector of one.
+            target.index_copy_(0, index, new.reshape(1, *target.shape[1:]).to(target.dtype))
+
         if isinstance(self.obs, dict):
             assert isinstance(obs, dict)
             for key, buffer in self.obs.items():
-                buffer[segment, :, within] = obs[key].reshape(self.n_envs, *buffer.shape[3:])
+                put(buffer, obs[key])
         else:
             assert isinstance(obs, Tensor)
-            # SB3 counts a Discrete observation as a vector of one.
-            self.obs[segment, :, within] = obs.reshape(self.n_envs, *self.obs.shape[3:])
-        self.episode_starts[segment, :, within] = episode_starts
-        self.actions[segment, :, within] = actions
-        self.values[segment, :, within] = values
-        self.log_prob[segment, :, within] = log_prob
+            put(self.obs, obs)
+        put(self.episode_starts, episode_starts)
+        put(self.actions, actions)
+        put(self.values, values)
+        put(self.log_prob, log_prob)
 
     @torch.no_grad()
     def compute_returns_and_advantage(
@@ -125,41 +130,49 @@ class SegmentRolloutBuffer:
             last_values: value of the observation after the last step.
             last_dones: whether the last step ended an episode.
         """
-        values, starts = self._by_step(self.values), self._by_step(self.episode_starts)
-        next_values = torch.cat((values[1:], last_values[None]))
-        goes_on = 1 - torch.cat((starts[1:], last_dones[None])).float()
-        delta = rewards + self.gamma * next_values * goes_on - values
-        discount = self.gamma * self.gae_lambda * goes_on
-        advantage, advantages = torch.zeros_like(last_values), torch.empty_like(delta)
-        for step in range(self.n_steps - 1, -1, -1):
-            advantage = delta[step] + discount[step] * advantage
-            advantages[step] = advantage
-        self.advantages = self._by_segment(advantages)
-        self.returns = self.advantages + self.values
+        next_values = torch.cat((self.values[1:], last_values[None]))
+        goes_on = 1 - torch.cat((self.episode_starts[1:], last_dones[None])).float()
+        delta = rewards + self.gamma * next_values * goes_on - self.values
+        self.advantages.copy_(discounted_sums(delta, self.gamma * self.gae_lambda * goes_on))
+        torch.add(self.advantages, self.values, out=self.returns)
 
     def minibatches(self, segments: int) -> Iterator[Minibatch]:
         """Every segment once, in random order, so many at a time (the last time those that are left)."""
         order = torch.randperm(self.n_segments * self.n_envs, device=self.values.device)
         for rows in order.split(segments):
             segment, env = rows // self.n_envs, rows % self.n_envs
+
+            def rows_of(tensor: Tensor, segment: Tensor = segment, env: Tensor = env) -> Tensor:
+                return tensor.unflatten(0, (self.n_segments, self.segment_length))[segment, :, env]
+
             yield Minibatch(
-                {key: part[segment, env] for key, part in self.obs.items()}
+                {key: rows_of(part) for key, part in self.obs.items()}
                 if isinstance(self.obs, dict)
-                else self.obs[segment, env],
-                self.actions[segment, env],
-                self.episode_starts[segment, env],
+                else rows_of(self.obs),
+                rows_of(self.actions),
+                rows_of(self.episode_starts),
                 Memory(self.mems[segment, :, env].transpose(0, 1), self.elapsed_times[segment, :, env].transpose(0, 1)),
-                self.values[segment, env],
-                self.log_prob[segment, env],
-                self.advantages[segment, env],
-                self.returns[segment, env],
+                rows_of(self.values),
+                rows_of(self.log_prob),
+                rows_of(self.advantages),
+                rows_of(self.returns),
             )
 
-    def _by_step(self, tensor: Shaped[Tensor, "segments n_envs steps"]) -> Shaped[Tensor, "n_steps n_envs"]:
-        return tensor.transpose(1, 2).reshape(self.n_steps, self.n_envs)
 
-    def _by_segment(self, tensor: Shaped[Tensor, "n_steps n_envs"]) -> Shaped[Tensor, "segments n_envs steps"]:
-        return tensor.reshape(self.n_segments, self.segment_length, self.n_envs).transpose(1, 2).contiguous()
+def discounted_sums(
+    terms: Float[Tensor, "n_steps n_envs"], discounts: Float[Tensor, "n_steps n_envs"]
+) -> Float[Tensor, "n_steps n_envs"]:
+    """y_t = terms_t + discounts_t * y_{t+1}, y_{n_steps} = 0, in log2(n_steps) passes over all steps.
+
+    A pass doubles the number of steps that each y looks ahead (Hillis and Steele 1986, "Data parallel algorithms").
+    """
+    sums, factors, ahead = terms, discounts, 1
+    while ahead < len(terms):
+        end = len(terms) - ahead
+        sums = torch.cat((sums[:end] + factors[:end] * sums[ahead:], sums[end:]))
+        factors = torch.cat((factors[:end] * factors[ahead:], factors[end:] * 0))
+        ahead *= 2
+    return sums
 
 
 def _torch_dtype(space: spaces.Space) -> torch.dtype:

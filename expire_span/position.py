@@ -25,9 +25,13 @@ class SinusoidalEmbedding(nn.Module):
 def gather_by_age(scores: Float[Tensor, "b h t ages"], ages: Float[Tensor, "b t n"]) -> Float[Tensor, "b h t n"]:
     """A query's position score for each state by that state's age; 0 for ages of `seq_len` and more.
 
-    Depends on the age alone, never on where a segment was cut. Ages are clamped before they become an index:
-    an infinite one (empty slot) or a negative one (a later step) would be garbage.
+    Depends on the age alone, never on where a segment was cut. An infinite age (empty slot) or a negative one (a
+    later step) never becomes an index: it would be garbage.
     """
     seq_len = scores.shape[-1]
-    index = ages.clamp(0, seq_len - 1).long()[:, None].expand(-1, scores.shape[1], -1, -1)
-    return scores.gather(-1, index).masked_fill((ages >= seq_len)[:, None], 0)
+    near = (ages >= 0) & (ages < seq_len)
+    # What has no position takes any place, each another one: the gradient adds to these places, and additions to
+    # the same one wait for each other.
+    elsewhere = torch.arange(ages.shape[-1], device=ages.device) % seq_len
+    index = torch.where(near, ages, elsewhere).long()[:, None].expand(-1, scores.shape[1], -1, -1)
+    return scores.gather(-1, index).masked_fill(~near[:, None], 0)

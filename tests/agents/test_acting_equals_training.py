@@ -22,7 +22,8 @@ def test_ratio_is_one_before_the_first_update(device: str) -> None:
     model = clock_model(device=device)
     for _ in range(3):
         collect(model)
-        assert model.rollout_buffer.episode_starts[:, :, 1:].any(), "no episode started inside a segment"
+        starts = model.rollout_buffer.episode_starts.unflatten(0, (-1, model.rollout_buffer.segment_length))
+        assert starts[:, 1:].any(), "no episode started inside a segment"
         assert model.memory_statistics["evicted_live"] > 0.1, "slots weren't short"
         assert 0.05 < model.memory_statistics["on_ramp"] < 0.95, "the ramp wasn't at work"
         assert difference(model) < AGREE
@@ -69,14 +70,8 @@ def test_predict_sees_what_the_rollout_saw(device: str) -> None:
     collect(model)
     buffer = model.rollout_buffer
     state, policy = None, model.policy
-
-    def by_step(tensor: Tensor) -> Tensor:
-        return tensor.transpose(1, 2).flatten(0, 1)
-
     assert isinstance(buffer.obs, Tensor)
-    steps = zip(
-        *map(by_step, (buffer.obs, buffer.episode_starts, buffer.actions, buffer.log_prob, buffer.values)), strict=True
-    )
+    steps = zip(buffer.obs, buffer.episode_starts, buffer.actions, buffer.log_prob, buffer.values, strict=True)
     for obs, starts, actions, log_prob, values in steps:
         with torch.no_grad():
             distribution = policy.get_distribution(obs, state, starts)

@@ -49,15 +49,14 @@ def test_advantages_against_the_definition() -> None:
     starts, last = rng.random((n_steps + 1, n_envs)) < 0.3, rng.normal(size=n_envs).astype(np.float32)
     for t in range(n_steps):
         zeros = torch.zeros(n_envs, 1)
-        buffer.store(t, zeros, torch.tensor(starts[t]), zeros, torch.tensor(values[t]), torch.zeros(n_envs))
+        buffer.store(
+            torch.tensor([t]), zeros, torch.tensor(starts[t]), zeros, torch.tensor(values[t]), torch.zeros(n_envs)
+        )
     buffer.compute_returns_and_advantage(torch.tensor(rewards), torch.tensor(last), torch.tensor(starts[-1]))
     expected = slow_advantages(rewards, values, starts, last, gamma, lam)
 
-    def by_step(tensor: Tensor) -> np.ndarray:
-        return tensor.transpose(1, 2).reshape(n_steps, n_envs).numpy()
-
-    np.testing.assert_allclose(by_step(buffer.advantages), expected, atol=1e-5)
-    np.testing.assert_allclose(by_step(buffer.returns), expected + values, atol=1e-5)
+    np.testing.assert_allclose(buffer.advantages.numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(buffer.returns.numpy(), expected + values, atol=1e-5)
 
 
 def test_advantages_by_hand() -> None:
@@ -77,7 +76,7 @@ def test_minibatches_are_whole_segments_once_each() -> None:
         memory.mems[0] = numbers[:, None, None]
         buffer.store_memory(t, memory)
         column = numbers[:, None]
-        buffer.store(t, column, torch.zeros(4, dtype=torch.bool), column, numbers, numbers)
+        buffer.store(torch.tensor([t]), column, torch.zeros(4, dtype=torch.bool), column, numbers, numbers)
     seen = []
     for batch in buffer.minibatches(3):
         assert isinstance(batch.obs, Tensor)
@@ -113,9 +112,7 @@ def test_truncated_episodes_are_worth_what_the_next_step_would_have_been() -> No
     assert 3 < len(finals) < 25
     buffer, policy = model.rollout_buffer, model.policy
     assert isinstance(buffer.obs, Tensor)
-    obs, starts, values = (
-        tensor.transpose(1, 2).flatten(0, 1) for tensor in (buffer.obs, buffer.episode_starts, buffer.values)
-    )
+    obs, starts, values = buffer.obs, buffer.episode_starts, buffer.values
     state = policy.initial_state(3)
     with torch.no_grad():
         for t in range(32):
@@ -129,7 +126,7 @@ def test_truncated_episodes_are_worth_what_the_next_step_would_have_been() -> No
         )
     all_starts = np.concatenate((starts.numpy(), np.asarray(model._last_episode_starts)[None]))
     expected = slow_advantages(rewards, values.numpy(), all_starts, last.numpy(), 0.9, 1.0)
-    got = buffer.advantages.transpose(1, 2).reshape(32, 3).numpy()
+    got = buffer.advantages.numpy()
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
@@ -137,7 +134,7 @@ def test_memory_statistics_count_what_is_alive() -> None:
     """Would catch: slots counted instead of live memories, the step itself counted, a sum in place of a mean."""
     model = clock_model(policy_kwargs={"spans": "fixed", "max_span": 1000, "slots": 64}, n_envs=2)
     collect(model)
-    starts = model.rollout_buffer.episode_starts.transpose(1, 2).reshape(32, 2).numpy()
+    starts = model.rollout_buffer.episode_starts.numpy()
     age, total = np.zeros(2), 0.0
     for row in starts:
         age = np.where(row, 0, age)

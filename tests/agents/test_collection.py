@@ -1,0 +1,152 @@
+"""Rollouts of environments that are tensors, and of environments in groups: the same experience by another road."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from torch import Tensor
+
+from agents import ExpireSpanPPO
+from agents.rollout import discounted_sums
+from envs import make_env
+from envs.batched import BatchedVecEnv, make_batched
+from envs.workers.vec_env import WorkerVecEnv
+from tests.agents.models import CORE, DEVICES, collect, difference, scale_up
+
+N_ENVS = 6
+
+
+class Plain(VecEnvWrapper):
+    """Hides what environments can do beside SB3's interface."""
+
+    def reset(self) -> VecEnvObs:
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        return self.venv.step_wait()
+
+
+def model_on(env: VecEnv, device: str = "cpu", **kwargs: Any) -> ExpireSpanPPO:
+    """A small model whose every part is at work."""
+    arguments: dict[str, Any] = {"n_steps": 32, "segment_length": 16, "batch_size": 96, "seed": 3} | kwargs
+    model = ExpireSpanPPO("MlpPolicy", env, policy_kwargs=CORE, device=device, **arguments)
+    model.set_logger(Logger(None, []))
+    scale_up(model)
+    return model
+
+
+def batched(device: str = "cpu") -> BatchedVecEnv:
+    """Memory tasks that are cut off after 11 steps, so that bootstraps happen at most rollouts' steps."""
+    return BatchedVecEnv(make_batched("MiniGrid-MemoryS7-v0", N_ENVS, device, seed=1, agent_view_size=3, max_steps=11))
+
+
+def kept(model: ExpireSpanPPO) -> list[Tensor]:
+    """What a rollout left in the buffer."""
+    buffer = model.rollout_buffer
+    assert isinstance(buffer.obs, Tensor)
+    seen = (buffer.obs, buffer.actions, buffer.episode_starts, buffer.mems, buffer.elapsed_times)
+    return [part.clone() for part in (*seen, buffer.log_prob, buffer.values, buffer.advantages, buffer.returns)]
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_tensor_environments_are_the_same_experience() -> None:
+    """Would catch: a bootstrap forgotten, at the wrong step, or seen with the next episode's memory; episode starts
+    late by one; observations of before the step; rewards in another order. The host's road is the reference."""
+    by_tensors, by_host = model_on(batched()), model_on(Plain(batched()))
+    for _ in range(3):
+        for model in (by_tensors, by_host):
+            torch.manual_seed(0)
+            collect(model)
+        for mine, reference in zip(kept(by_tensors), kept(by_host), strict=True):
+            torch.testing.assert_close(mine, reference, rtol=1e-5, atol=1e-5)
+    assert by_host.ep_info_buffer
+    for key in "rl":
+        ended = [[episode[key] for episode in model.ep_info_buffer or ()] for model in (by_tensors, by_host)]
+        assert ended[0] == pytest.approx(ended[1], abs=1e-5)
+    assert by_tensors.ep_success_buffer == by_host.ep_success_buffer
+    assert by_tensors.memory_statistics == pytest.approx(by_host.memory_statistics)
+    assert by_tensors._tensor_rollout is not None
+    assert by_host._tensor_rollout is None, "the reference took the same road"
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+@pytest.mark.parametrize("device", DEVICES)
+def test_ratio_is_one_in_tensor_environments(device: str) -> None:
+    """Would catch: a captured graph that replays old tensors, draws the same numbers, or writes the wrong rows."""
+    model = model_on(batched(device), device)
+    for _ in range(3):
+        collect(model)
+        assert difference(model) < 1e-4
+        model.train()
+    starts = model.rollout_buffer.episode_starts.float().mean()
+    assert 1 / 12 < starts < 0.5, "episodes of 11 steps at most begin at least so often"
+    actions = model.rollout_buffer.actions
+    assert not (actions[1:] == actions[:-1]).all(), "every step drew the same actions"
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+@pytest.mark.parametrize("device", DEVICES)
+def test_environments_in_groups_are_the_same_experience(device: str) -> None:
+    """Would catch: one group's rows, memory or observations taken for another's, a step lost or done twice. The same
+    actions in the same environments, one after the other, must show the same."""
+    fns = [lambda: make_env("MiniGrid-MemoryS7-v0", agent_view_size=3, max_steps=11)] * N_ENVS
+    env, alone = WorkerVecEnv(fns, n_workers=1, n_groups=2), DummyVecEnv(fns)
+    try:
+        model = model_on(env, device, seed=3)
+        alone.seed(3)
+        obs: Any = alone.reset()
+        for _ in range(2):
+            collect(model)
+            assert len(model._actors) == 2
+            assert difference(model) < 1e-4
+            buffer = model.rollout_buffer
+            assert isinstance(buffer.obs, Tensor)
+            for step in range(32):
+                np.testing.assert_array_equal(buffer.obs[step].cpu().numpy(), obs)
+                obs, *_ = alone.step(buffer.actions[step].cpu().numpy())
+    finally:
+        env.close()
+    assert model.num_timesteps == 2 * 32 * N_ENVS
+
+
+class StopAt(BaseCallback):
+    """Stops the training at its n-th step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self._stop = step
+
+    def _on_step(self) -> bool:
+        return self.n_calls != self._stop
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_stopped_in_mid_rollout_goes_on(recwarn: pytest.WarningsRecorder) -> None:
+    """Would catch: groups left waiting for their step, after which nothing can be sent; memory that is lost, or of
+    another step than the environments are at."""
+    fns = [lambda: make_env("MiniGrid-MemoryS7-v0", agent_view_size=3)] * N_ENVS
+    workers = WorkerVecEnv(fns, n_workers=1, n_groups=2)
+    for env in (workers, batched()):
+        try:
+            model = model_on(env)
+            model.learn(10**4, callback=StopAt(5))
+            assert model.num_timesteps in (5 * N_ENVS, 6 * N_ENVS), "what was in flight is counted too"
+            assert model._memory is not None
+            assert (model._memory.elapsed_times.isfinite()).any()
+            collect(model)
+            assert difference(model) < 1e-4
+        finally:
+            env.close()
+
+
+def test_discounted_sums_by_hand() -> None:
+    """Would catch: a pass that looks ahead over the end, or doubles the wrong product. y = 1 + 2 (1 + 0 (...)) and so
+    on, from the last step back: 4, 1 + 3*4 = 13, 1 + 0*13 = 1, 1 + 2*1 = 3, 1 + 5*3 = 16."""
+    terms = torch.tensor([[1.0], [1.0], [1.0], [1.0], [4.0]])
+    discounts = torch.tensor([[5.0], [2.0], [0.0], [3.0], [7.0]])
+    assert discounted_sums(terms, discounts).flatten().tolist() == [16.0, 3.0, 1.0, 13.0, 4.0]
