@@ -33,7 +33,8 @@ from agents.collection import (
     tensor_env_of,
     unvalidated,
 )
-from agents.loss import LossParts, Weights, ppo_loss
+from agents.gradient import MinibatchGradient
+from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy, PolicyState
 from agents.rollout import SegmentRolloutBuffer
@@ -171,6 +172,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self._actors: list[Actor] = []
         self._programs: list[Callable[[], None]] = []
         self._tensor_rollout: TensorRollout | None = None
+        self._gradient: MinibatchGradient | None = None
         if _init_setup_model:
             self._setup_model()
 
@@ -210,9 +212,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         )
         self._statistics = MemoryStatistics(self.n_steps, self.n_envs, core, self.device)
         self._graphs = self.device.type == "cuda" and self.cuda_graphs and not self.use_sde
-        compiles = self.device.type == "cuda" if self.compile is None else self.compile
-        self._act = torch.compile(self.policy.step, dynamic=False) if compiles else self.policy.step
-        self._loss = torch.compile(ppo_loss, dynamic=False) if compiles else ppo_loss
+        self._compiles = self.device.type == "cuda" if self.compile is None else self.compile
+        self._act = torch.compile(self.policy.step, dynamic=False) if self._compiles else self.policy.step
+        self._gradient = None
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
@@ -252,7 +254,16 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         return [
             *super()._excluded_save_params(),
-            *("_memory", "_actors", "_programs", "_tensor_rollout", "_statistics", "_act", "_loss"),
+            *(
+                "_memory",
+                "_actors",
+                "_programs",
+                "_tensor_rollout",
+                "_statistics",
+                "_loss_weights",
+                "_act",
+                "_gradient",
+            ),
         ]
 
     # --- acting ---
@@ -489,10 +500,25 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
 
         began = time.perf_counter()
         weights = Weights.of(self.device, clip_range, clip_range_vf, self.ent_coef, self.vf_coef, self.span_coefficient)
+        if self._gradient is None:
+            self._loss_weights = weights
+            self._gradient = MinibatchGradient(
+                self.policy,
+                self.rollout_buffer,
+                weights,
+                self._segments_per_batch,
+                self.normalize_advantage,
+                self.max_grad_norm,
+                self._compiles,
+                self._graphs,
+            )
+        for mine, now in zip(self._loss_weights, weights, strict=True):
+            if mine is not None and now is not None:
+                mine.copy_(now)
         logs: list[LossParts] = []
         with self._precise(), unvalidated():
             for _ in range(self.n_epochs):
-                if not self._epoch(weights, logs):
+                if not self._epoch(self._gradient, logs):
                     break
         self.policy.weights_changed()
         means = torch.stack([torch.stack(parts) for parts in logs]).mean(0).tolist()
@@ -509,20 +535,14 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
-    def _epoch(self, weights: Weights, logs: list[LossParts]) -> bool:
+    def _epoch(self, gradient: MinibatchGradient, logs: list[LossParts]) -> bool:
         """One pass over the segments; False once the policy has moved further than `target_kl` allows."""
-        optimizer = self.policy.optimizer
-        for batch in self.rollout_buffer.minibatches(self._segments_per_batch):
-            parts = self._loss(self.policy, batch, weights, self.normalize_advantage)
-            logs.append(LossParts(*(part.detach() for part in parts)))
-            if self.target_kl is not None and parts.approx_kl.item() > 1.5 * self.target_kl:
-                self._n_updates += 1
-                return False
-            optimizer.zero_grad()
-            parts.loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-            optimizer.step()
         self._n_updates += 1
+        for rows in self.rollout_buffer.shuffled(self._segments_per_batch):
+            logs.append(gradient(rows))
+            if self.target_kl is not None and logs[-1].approx_kl.item() > 1.5 * self.target_kl:
+                return False
+            self.policy.optimizer.step()
         return True
 
     @contextmanager

@@ -1,6 +1,5 @@
 """What a rollout collects, on the policy's device: written step by step, read in whole segments."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -136,27 +135,28 @@ class SegmentRolloutBuffer:
         self.advantages.copy_(discounted_sums(delta, self.gamma * self.gae_lambda * goes_on))
         torch.add(self.advantages, self.values, out=self.returns)
 
-    def minibatches(self, segments: int) -> Iterator[Minibatch]:
-        """Every segment once, in random order, so many at a time (the last time those that are left)."""
-        order = torch.randperm(self.n_segments * self.n_envs, device=self.values.device)
-        for rows in order.split(segments):
-            segment, env = rows // self.n_envs, rows % self.n_envs
+    def shuffled(self, segments: int) -> tuple[Int[Tensor, " segments"], ...]:
+        """The numbers of all segments in random order, so many at a time (the last time those that are left)."""
+        return torch.randperm(self.n_segments * self.n_envs, device=self.values.device).split(segments)
 
-            def rows_of(tensor: Tensor, segment: Tensor = segment, env: Tensor = env) -> Tensor:
-                return tensor.unflatten(0, (self.n_segments, self.segment_length))[segment, :, env]
+    def minibatch(self, rows: Int[Tensor, " b"]) -> Minibatch:
+        """The segments of these numbers, `segment * n_envs + environment`."""
+        segment, env = rows // self.n_envs, rows % self.n_envs
 
-            yield Minibatch(
-                {key: rows_of(part) for key, part in self.obs.items()}
-                if isinstance(self.obs, dict)
-                else rows_of(self.obs),
-                rows_of(self.actions),
-                rows_of(self.episode_starts),
-                Memory(self.mems[segment, :, env].transpose(0, 1), self.elapsed_times[segment, :, env].transpose(0, 1)),
-                rows_of(self.values),
-                rows_of(self.log_prob),
-                rows_of(self.advantages),
-                rows_of(self.returns),
-            )
+        def rows_of(tensor: Shaped[Tensor, "n_steps n_envs *rest"]) -> Shaped[Tensor, "b t *rest"]:
+            return tensor.unflatten(0, (self.n_segments, self.segment_length))[segment, :, env]
+
+        obs = self.obs
+        return Minibatch(
+            obs={key: rows_of(part) for key, part in obs.items()} if isinstance(obs, dict) else rows_of(obs),
+            actions=rows_of(self.actions),
+            episode_starts=rows_of(self.episode_starts),
+            memory=Memory(*(part[segment, :, env].transpose(0, 1) for part in (self.mems, self.elapsed_times))),
+            old_values=rows_of(self.values),
+            old_log_prob=rows_of(self.log_prob),
+            advantages=rows_of(self.advantages),
+            returns=rows_of(self.returns),
+        )
 
 
 def discounted_sums(

@@ -150,6 +150,13 @@ class AgentConfig:
     --expire-loss-coef as a constant."""
     memory_budget_end: float | None = None
     """What the budget falls to, linearly, by the end of the training; None keeps it constant."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Precision of matrix products; tf32 and bf16 (with autocast) are faster on CUDA. Spans, ages and masks are float32
+    in each."""
+    compile: bool | None = None
+    """Whether to compile acting and loss, about a minute once a process; None does on CUDA."""
+    cuda_graphs: bool = True
+    """Whether to capture the acting step, and a minibatch's gradient as CUDA graphs."""
     policy_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
     """Any other argument of the policy, such as ortho_init=False, as Python or JSON literals."""
 

@@ -67,7 +67,7 @@ def difference(model: ExpireSpanPPO) -> float:
     """Greatest difference between what acting recorded and what training makes of the same segments."""
     worst = 0.0
     with torch.no_grad():
-        for batch in model.rollout_buffer.minibatches(4):
+        for batch in map(model.rollout_buffer.minibatch, model.rollout_buffer.shuffled(4)):
             now = model.policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts)
             worst = max(worst, (now.log_prob - batch.old_log_prob).abs().max().item())
             worst = max(worst, (now.values - batch.old_values).abs().max().item())

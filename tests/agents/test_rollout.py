@@ -78,7 +78,7 @@ def test_minibatches_are_whole_segments_once_each() -> None:
         column = numbers[:, None]
         buffer.store(torch.tensor([t]), column, torch.zeros(4, dtype=torch.bool), column, numbers, numbers)
     seen = []
-    for batch in buffer.minibatches(3):
+    for batch in map(buffer.minibatch, buffer.shuffled(3)):
         assert isinstance(batch.obs, Tensor)
         firsts = batch.old_values[:, 0]
         assert torch.equal(batch.old_values, firsts[:, None] + torch.arange(3))

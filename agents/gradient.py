@@ -1,0 +1,71 @@
+"""The gradient of a minibatch as one program; on CUDA one captured graph."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from agents.captured import captured
+from agents.loss import LossParts, Weights, ppo_loss
+from agents.policies import ExpireSpanActorCriticPolicy
+from agents.rollout import SegmentRolloutBuffer
+
+
+class MinibatchGradient:
+    """Reads a minibatch from the buffer and leaves the gradient in the policy's parameters, its norm cut.
+
+    Args:
+        policy: whose parameters.
+        buffer: the rollout.
+        weights: of the loss's parts; their tensors may be changed in place.
+        segments: of a minibatch.
+        normalize_advantage: to mean 0 and deviation 1 in each minibatch.
+        max_grad_norm: the gradient's norm is cut to it.
+        compiles: whether to compile the loss.
+        graphs: whether to capture a CUDA graph.
+    """
+
+    def __init__(
+        self,
+        policy: ExpireSpanActorCriticPolicy,
+        buffer: SegmentRolloutBuffer,
+        weights: Weights,
+        segments: int,
+        normalize_advantage: bool,
+        max_grad_norm: float,
+        compiles: bool,
+        graphs: bool,
+    ) -> None:
+        self._policy, self._buffer, self._weights = policy, buffer, weights
+        self._normalize_advantage, self._max_grad_norm = normalize_advantage, max_grad_norm
+        self._loss = torch.compile(ppo_loss, dynamic=False) if compiles else ppo_loss
+        self._parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        # Always the same tensors: a captured graph writes into them.
+        self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._rows = torch.zeros(segments, dtype=torch.long, device=policy.device)
+        self._parts = torch.zeros(len(LossParts._fields), device=policy.device)
+        self._graphs = graphs
+        self._run: Callable[[], None] | None = None
+
+    def __call__(self, rows: Int[Tensor, " segments"]) -> LossParts:
+        """The loss of these segments of the buffer and its parts; the gradient is left in the parameters."""
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+        if rows.shape != self._rows.shape:  # the last of a pass may be smaller
+            self._program(rows)
+        else:
+            self._rows.copy_(rows)
+            if self._run is None:
+                self._run = captured(lambda: self._program(self._rows), lambda: None, self._graphs)
+            self._run()
+        return LossParts(*self._parts.clone())
+
+    def _program(self, rows: Int[Tensor, " segments"]) -> None:
+        for gradient in self._gradients:
+            gradient.zero_()
+        batch = self._buffer.minibatch(rows)
+        parts = self._loss(self._policy, batch, self._weights, self._normalize_advantage)
+        parts.loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        self._parts.copy_(torch.stack([part.detach() for part in parts]))
