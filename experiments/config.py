@@ -361,6 +361,10 @@ class BenchConfig:
     segment_length: int | None = None
     """Steps that go through the core in one call while training; None takes the largest divisor of --n-steps up to
     64."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Precision of our agent's matrix products; the other agents' is PyTorch's default, float32."""
+    compile: bool | None = None
+    """Whether our agent compiles its acting and loss; None does on CUDA. RecurrentPPO can't."""
     seconds: float = 20
     """Least time to measure a row, after its warm-up; whole iterations (rollout and update) are counted."""
     slots_table: bool = False

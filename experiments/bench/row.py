@@ -13,6 +13,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents import ExpireSpanPPO
 from envs.batched import BatchedVecEnv
 from experiments.bench.build import build_agent
 from experiments.bench.clock import OutsideClock, Phases, Span, Stopwatch, TimedVecEnv, now
@@ -73,7 +74,7 @@ def _span(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device) 
     """Trains an agent until the stopwatch stops it."""
     model = build_agent(row, config, vec_env, device)
     callbacks: list[BaseCallback] = []
-    if hasattr(model, "timings"):
+    if isinstance(model, ExpireSpanPPO):
         phases: Callable[[], Phases] = partial(_own_phases, model)
     else:
         timed = TimedVecEnv(vec_env)
@@ -87,8 +88,8 @@ def _span(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device) 
     return stopwatch.span
 
 
-def _own_phases(model: Any) -> Phases:
-    """What our agent says itself: it knows what it waits for, a captured graph included."""
+def _own_phases(model: ExpireSpanPPO) -> Phases:
+    """What our agent says itself: it knows what it waits for."""
     return Phases(*model.timings)
 
 

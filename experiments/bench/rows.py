@@ -137,6 +137,8 @@ def train_config(config: BenchConfig, row: Row) -> TrainConfig:
             batch_size=row.batch_size or config.batch_size,
             n_epochs=config.n_epochs,
             segment_length=config.segment_length,
+            precision=config.precision,
+            compile=config.compile,
         ),
         seed=config.seed,
         device=config.device,

@@ -34,6 +34,8 @@ def clock_model(
         DummyVecEnv([lambda: ClockEnv(observation_space or box(3), action_space or spaces.Discrete(4))] * n_envs)
     )
     arguments: dict[str, Any] = {"n_steps": 32, "segment_length": 8, "batch_size": 24, "seed": 0, "device": "cpu"}
+    # Not compiled: the tests' checks of shapes can't be traced. `test_compiled.py` is about that.
+    arguments["compile"] = False
     arguments |= kwargs
     core = CORE | arguments.pop("policy_kwargs", {})
     with warnings.catch_warnings():

@@ -33,7 +33,13 @@ class Plain(VecEnvWrapper):
 
 def model_on(env: VecEnv, device: str = "cpu", **kwargs: Any) -> ExpireSpanPPO:
     """A small model whose every part is at work."""
-    arguments: dict[str, Any] = {"n_steps": 32, "segment_length": 16, "batch_size": 96, "seed": 3} | kwargs
+    arguments: dict[str, Any] = {
+        "n_steps": 32,
+        "segment_length": 16,
+        "batch_size": 96,
+        "seed": 3,
+        "compile": False,
+    } | kwargs
     model = ExpireSpanPPO("MlpPolicy", env, policy_kwargs=CORE, device=device, **arguments)
     model.set_logger(Logger(None, []))
     scale_up(model)
