@@ -394,7 +394,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             stopping = stopping or not callback.on_step()
             if stopping and not in_flight:
                 return None
-            self._update_info_buffer(infos, dones)
+            if dones.any():
+                self._update_info_buffer(infos, dones)
         last_values = torch.cat([actor.values(actor.obs, actor.starts) for actor in self._actors])
         last_dones = torch.cat([actor.starts for actor in self._actors])
         rewards_there = torch.as_tensor(rollout_rewards, device=self.device)

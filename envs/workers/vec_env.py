@@ -46,7 +46,8 @@ class WorkerVecEnv(VecEnv):
     Args:
         env_fns: Make the environments, in the workers. Pickled with cloudpickle; functions that import PyTorch make
             each worker larger by its 200 MB.
-        n_workers: Processes; never more than environments. Default the cores that this process may use.
+        n_workers: Processes; never more than environments. Default one less than the cores that this
+            process may use, and at least 2: the caller wants one, too.
         n_groups: Groups; never more than environments. Default 2.
         start_method: Of multiprocessing. Default `forkserver`, or `spawn` where there is none; a script must then
             start workers under `if __name__ == "__main__":`.
@@ -68,7 +69,7 @@ class WorkerVecEnv(VecEnv):
         start_method: str | None = None,
     ) -> None:
         n_envs = len(env_fns)
-        n_workers = cores() if n_workers is None else n_workers
+        n_workers = max(2, cores() - 1) if n_workers is None else n_workers
         if n_envs < 1:
             raise ValueError("env_fns must make at least one environment")
         if n_workers < 1:
