@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ExpireSpanPPO
+from agents.captured import captured
 from envs.batched import BatchedVecEnv
 from experiments.bench.build import build_agent
 from experiments.bench.clock import OutsideClock, Phases, Span, Stopwatch, TimedVecEnv, now
@@ -48,7 +49,7 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
         span = _span(row, config, vec_env, device)
         peak = peak_memory_mib(device)
         phases = span.phases
-        if isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span" and device.type == "cuda":
+        if isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span":
             alone = seconds_a_step(vec_env, config.n_steps, device) * span.steps / config.n_envs
             phases = with_env_share(phases, alone)
     finally:
@@ -94,26 +95,23 @@ def _own_phases(model: ExpireSpanPPO) -> Phases:
 
 
 def seconds_a_step(vec_env: BatchedVecEnv, n_steps: int, device: torch.device) -> float:
-    """Seconds that one step of batched environments takes by itself on CUDA, mean over `n_steps`.
+    """Seconds that one step of batched environments takes by itself, mean over `n_steps`.
 
-    In training they step inside a captured graph, where no clock sees them; so here they do too.
+    In training they step together with the agent, on CUDA inside a captured graph, where no clock sees them.
     """
     env = vec_env.tensor_env
     actions = torch.randint(3, (env.n_envs,), device=device)
     env.reset()
     now(device)
-    stream = torch.cuda.Stream(device)
-    with torch.cuda.stream(stream):
-        for _ in range(3):  # what is allocated or chosen at the first calls may not be while a graph is captured
-            env.step(actions)
-    now(device)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+
+    def step() -> None:
         env.step(actions)
-    graph.replay()
+
+    run = captured(step, lambda: None, graphs=device.type == "cuda")
+    run()
     began = now(device)
     for _ in range(n_steps):
-        graph.replay()
+        run()
     return (now(device) - began) / n_steps
 
 
