@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -56,6 +57,16 @@ class TensorEnv(Protocol):
     def possible_truncations(self, n_steps: int) -> Bool[Tensor, " n_steps"]: ...
     def get_state(self) -> Any: ...
     def set_state(self, state: Any) -> None: ...
+
+
+@runtime_checkable
+class GroupedEnv(Protocol):
+    """Environments in groups of which one can step while the policy acts in another."""
+
+    group_slices: list[slice]
+
+    def send(self, group: int, actions: np.ndarray) -> None: ...
+    def receive(self, group: int) -> VecEnvStepReturn: ...
 
 
 class Timings(NamedTuple):
@@ -116,8 +127,9 @@ class Actor:
         self.rewind()
 
     def rewind(self) -> None:
-        """Lets the next step be the rollout's first."""
+        """Lets the next step be the rollout's first, of which nothing has been counted yet."""
         self.index.zero_()
+        self._statistics.clear()
 
     def see(self, obs: Any, starts: Shaped[np.ndarray, " n_envs"]) -> None:
         """Takes observations and episode starts from the host."""
@@ -213,8 +225,9 @@ class TensorRollout:
 
 def groups_of(env: VecEnv) -> Sequence[slice]:
     """Which environments can be stepped apart from the others: `env.group_slices`, or all of them in one."""
-    slices: Sequence[slice] | None = None if isinstance(env, VecEnvWrapper) else getattr(env, "group_slices", None)
-    return [slice(0, env.num_envs)] if slices is None else slices
+    if isinstance(env, GroupedEnv) and not isinstance(env, VecEnvWrapper):
+        return env.group_slices
+    return [slice(0, env.num_envs)]
 
 
 def tensor_env_of(env: VecEnv, device: torch.device) -> TensorEnv | None:

@@ -18,7 +18,7 @@ class MinibatchGradient:
     Args:
         policy: whose parameters.
         buffer: the rollout.
-        weights: of the loss's parts; their tensors may be changed in place.
+        weights: of the loss's parts, until `weigh`.
         segments: of a minibatch.
         normalize_advantage: to mean 0 and deviation 1 in each minibatch.
         max_grad_norm: the gradient's norm is cut to it.
@@ -60,6 +60,12 @@ class MinibatchGradient:
                 self._run = captured(lambda: self._program(self._rows), lambda: None, self._graphs)
             self._run()
         return LossParts(*self._parts.clone())
+
+    def weigh(self, weights: Weights) -> None:
+        """Takes other weights of the loss's parts, into the tensors that a captured graph reads."""
+        for mine, given in zip(self._weights, weights, strict=True):
+            if mine is not None and given is not None:
+                mine.copy_(given)
 
     def _program(self, rows: Int[Tensor, " segments"]) -> None:
         for gradient in self._gradients:

@@ -20,12 +20,14 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor
 
 from agents.captured import captured
 from agents.collection import (
     Actor,
     Episodes,
+    GroupedEnv,
     TensorEnv,
     TensorRollout,
     Timings,
@@ -260,7 +262,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 "_programs",
                 "_tensor_rollout",
                 "_statistics",
-                "_loss_weights",
                 "_act",
                 "_gradient",
             ),
@@ -296,7 +297,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert self._last_obs is not None, "learn() resets the environments first"
         assert isinstance(rollout_buffer, SegmentRolloutBuffer)
         self.policy.set_training_mode(False)
-        self._statistics.clear()
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
@@ -333,14 +333,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if [actor.rows for actor in self._actors] != list(groups):
             self._actors = [self._new_actor(rows) for rows in groups]
             self._programs = [captured(actor.program, actor.rewind, self._graphs) for actor in self._actors]
-            self._statistics.clear()
         for actor in self._actors:
             actor.begin(Memory(*(part[:, actor.rows] for part in memory)))
             actor.see(_rows(obs, actor.rows), starts[actor.rows])
         rollout_rewards = np.zeros((n_rollout_steps, env.num_envs), dtype=np.float32)
         bootstraps = torch.zeros(n_rollout_steps, env.num_envs, device=self.device)
-        new_obs: Any = obs
-        dones = np.zeros(env.num_envs, dtype=bool)
         sent: dict[int, list[np.ndarray]] = defaultdict(list)
         stopping = False
 
@@ -354,23 +351,31 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             sent[step].append(actions)
             self._memory = None  # written already: not to be gone on with should the environments raise
             if ahead:
-                env.send(group, actions)  # type: ignore[attr-defined]
+                assert isinstance(env, GroupedEnv)
+                env.send(group, actions)
             else:
                 env.step_async(actions)
 
+        def receive(group: int) -> VecEnvStepReturn:
+            waiting = time.perf_counter()
+            if ahead:
+                assert isinstance(env, GroupedEnv)
+                received = env.receive(group)
+            else:
+                received = env.step_wait()
+            self._waited += time.perf_counter() - waiting
+            return received
+
+        if ahead:
+            for group in range(len(groups)):
+                act(group, 0)
         for step in range(n_rollout_steps):
             infos: list[dict[str, Any]] = []
             observed, finished = [], []
             for group, actor in enumerate(self._actors):
-                if step == 0 and group == 0 and ahead:
-                    for each in range(len(groups)):
-                        act(each, 0)
-                elif not ahead:
+                if not ahead:
                     act(group, step)
-                waiting = time.perf_counter()
-                part = env.receive(group) if ahead else env.step_wait()  # type: ignore[attr-defined]
-                self._waited += time.perf_counter() - waiting
-                group_obs, rewards, group_dones, group_infos = part
+                group_obs, rewards, group_dones, group_infos = receive(group)
                 observed.append(group_obs)
                 finished.append(group_dones)
                 infos += group_infos
@@ -409,7 +414,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if self._tensor_rollout is None or self._tensor_rollout.env is not env:
             actor = self._new_actor(slice(0, self.n_envs))
             self._tensor_rollout = TensorRollout(actor, env, self.gamma, self._graphs)
-            self._statistics.clear()
         rollout, actor = self._tensor_rollout, self._tensor_rollout.actor
         actor.begin(memory)
         assert self._last_episode_starts is not None
@@ -502,7 +506,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         began = time.perf_counter()
         weights = Weights.of(self.device, clip_range, clip_range_vf, self.ent_coef, self.vf_coef, self.span_coefficient)
         if self._gradient is None:
-            self._loss_weights = weights
             self._gradient = MinibatchGradient(
                 self.policy,
                 self.rollout_buffer,
@@ -513,15 +516,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 self._compiles,
                 self._graphs,
             )
-        for mine, now in zip(self._loss_weights, weights, strict=True):
-            if mine is not None and now is not None:
-                mine.copy_(now)
+        self._gradient.weigh(weights)
         logs: list[LossParts] = []
         with self._precise(), unvalidated():
             for _ in range(self.n_epochs):
                 if not self._epoch(self._gradient, logs):
                     break
-        self.policy.weights_changed()
         means = torch.stack([torch.stack(parts) for parts in logs]).mean(0).tolist()
         for name, mean in zip(LossParts._fields, means, strict=True):
             self.logger.record(f"train/{name}", mean)
