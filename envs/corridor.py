@@ -4,27 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
-from jaxtyping import UInt8
-from minigrid.core.actions import Actions
-from minigrid.core.constants import COLOR_NAMES, DIR_TO_VEC
-from minigrid.core.grid import Grid
+from minigrid.core.constants import COLOR_NAMES
 from minigrid.core.mission import MissionSpace
-from minigrid.core.world_object import Ball, Door, Wall
+from minigrid.core.world_object import Door
 
-from envs.view import FastView
-
-HEIGHT = 5
-ROW = 2
-"""The corridor runs along this row; the cue and the doors are in the walls beside it."""
-
-# Nothing ever changes a wall, so every wall cell of every grid can be this one object: a reset then costs
-# three slice assignments instead of hundreds of objects.
-_WALL = Wall()
+from envs.hallway import HEIGHT, HallwayEnv, check_lengths
 
 
-class CorridorEnv(FastView):
+class CorridorEnv(HallwayEnv):
     """See a colour, walk `length` cells, take the door of that colour.
 
     ::
@@ -115,28 +103,11 @@ class CorridorEnv(FastView):
         other += other >= cue
         right_door_is_north = bool(self.np_random.integers(2))
 
-        self.width = self.length + 3
-        self.grid = Grid(self.width, HEIGHT)
-        self.grid.grid = [_WALL] * (self.width * HEIGHT)
-        start = ROW * self.width + 1
-        self.grid.grid[start : start + self.length + 1] = [None] * (self.length + 1)
-
         self._cue_color = self.colors[cue]
         doors = self._cue_color, self.colors[other]
         north, south = doors if right_door_is_north else doors[::-1]
-        self.put_obj(Ball(self._cue_color), 1, ROW - 1)
-        self.put_obj(Door(north), 1 + self.length, ROW - 1)
-        self.put_obj(Door(south), 1 + self.length, ROW + 1)
-
-        self.agent_pos = (1, ROW)
-        self.agent_dir = 0
+        self._lay(self._cue_color, north, south)
         self.mission = self._gen_mission()
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; `info["length"]` is its corridor's. The observation is MiniGrid's dictionary."""
-        observation, info = super().reset(seed=seed, options=options)
-        info["length"] = self.length
-        return observation, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one of left (0), right (1), forward (2); see the class for reward, end and `info`.
@@ -144,24 +115,9 @@ class CorridorEnv(FastView):
         Raises:
             ValueError: If the action is none of the three.
         """
-        action = int(action)
-        if not 0 <= action < 3:
-            raise ValueError(f"action must be 0 (left), 1 (right) or 2 (forward), not {action}")
-        self.step_count += 1
-        reward, terminated = 0.0, False
-        if action == Actions.left:
-            self.agent_dir = (self.agent_dir - 1) % 4
-        elif action == Actions.right:
-            self.agent_dir = (self.agent_dir + 1) % 4
-        else:
-            east, south = DIR_TO_VEC[self.agent_dir].tolist()
-            ahead = self.agent_pos[0] + east, self.agent_pos[1] + south
-            cell = self.grid.get(*ahead)
-            if cell is None:
-                self.agent_pos = ahead
-            elif isinstance(cell, Door):
-                terminated = True
-                reward = float(cell.color == self._cue_color)
+        cell = self._act(action)
+        terminated = isinstance(cell, Door)
+        reward = float(isinstance(cell, Door) and cell.color == self._cue_color)
         truncated = not terminated and self.step_count >= self.max_steps
 
         if self.render_mode == "human":
@@ -170,11 +126,6 @@ class CorridorEnv(FastView):
         if terminated or truncated:
             info["is_success"] = reward > 0
         return self.gen_obs(), reward, terminated, truncated, info
-
-    def render(self) -> UInt8[np.ndarray, "height width 3"] | None:
-        """A frame of the whole grid, `5 * tile_size` high; its width follows the episode's length."""
-        frame: UInt8[np.ndarray, "height width 3"] | None = super().render()
-        return frame
 
 
 def _check_arguments(
@@ -185,15 +136,7 @@ def _check_arguments(
     max_steps: int | None,
     agent_view_size: int,
 ) -> None:
-    if agent_view_size < 3 or agent_view_size % 2 == 0:
-        raise ValueError(f"agent_view_size must be odd and at least 3, not {agent_view_size}")
-    if min_length < agent_view_size:
-        raise ValueError(
-            f"min_length must be at least agent_view_size ({agent_view_size}), or one view could show "
-            f"cue and doors at once, not {min_length}"
-        )
-    if max_length < min_length:
-        raise ValueError(f"max_length must be at least min_length ({min_length}), not {max_length}")
+    check_lengths(min_length, max_length, agent_view_size)
     if length_distribution not in ("log-uniform", "uniform"):
         raise ValueError(f'length_distribution must be "log-uniform" or "uniform", not {length_distribution!r}')
     unknown = sorted(set(colors) - set(COLOR_NAMES))

@@ -2,27 +2,19 @@
 
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
-from jaxtyping import UInt8
-from minigrid.core.actions import Actions
-from minigrid.core.constants import DIR_TO_VEC
-from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
-from minigrid.core.world_object import Ball, Door, Wall
+from minigrid.core.world_object import Door
 
-from envs.corridor import HEIGHT, ROW
-from envs.view import FastView
+from envs.hallway import HEIGHT, HallwayEnv, check_lengths
 
 CUE_COLORS = ("red", "blue")
 """Colour of the cue for a turn to the left (north) and to the right (south)."""
 CORRECT, WRONG, MOVE = 1.0, -1.0, -0.01
 """Rewards of a step through the right exit, through the wrong one, and of any other."""
 
-_WALL = Wall()
 
-
-class EndlessTMazeEnv(FastView):
+class EndlessTMazeEnv(HallwayEnv):
     """See a cue, walk `length` cells, turn the cued way; then the next corridor begins, until time is up.
 
     ::
@@ -107,22 +99,7 @@ class EndlessTMazeEnv(FastView):
             self.length = int(self.np_random.integers(self.min_length, self.max_length + 1))
         self._cue = int(self.np_random.integers(2))
 
-        self.width = self.length + 3
-        self.grid = Grid(self.width, HEIGHT)
-        self.grid.grid = [_WALL] * (self.width * HEIGHT)
-        start = ROW * self.width + 1
-        self.grid.grid[start : start + self.length + 1] = [None] * (self.length + 1)
-        self.put_obj(Ball(CUE_COLORS[self._cue]), 1, ROW - 1)
-        self.put_obj(Door("grey"), 1 + self.length, ROW - 1)
-        self.put_obj(Door("grey"), 1 + self.length, ROW + 1)
-        self.agent_pos = (1, ROW)
-        self.agent_dir = 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; `info["length"]` is its first corridor's. The observation is MiniGrid's dictionary."""
-        observation, info = super().reset(seed=seed, options=options)
-        info["length"] = self.length
-        return observation, info
+        self._lay(CUE_COLORS[self._cue], "grey", "grey")
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one of left (0), right (1), forward (2); see the class for reward, end and `info`.
@@ -130,17 +107,9 @@ class EndlessTMazeEnv(FastView):
         Raises:
             ValueError: If the action is none of the three.
         """
-        action = int(action)
-        if not 0 <= action < 3:
-            raise ValueError(f"action must be 0 (left), 1 (right) or 2 (forward), not {action}")
-        self.step_count += 1
         reward = MOVE
-        if action == Actions.left:
-            self.agent_dir = (self.agent_dir - 1) % 4
-        elif action == Actions.right:
-            self.agent_dir = (self.agent_dir + 1) % 4
-        else:
-            reward = self._forward()
+        if isinstance(self._act(action), Door):
+            reward = self._take_exit()
         truncated = self.step_count >= self.max_steps
 
         if self.render_mode == "human":
@@ -151,39 +120,20 @@ class EndlessTMazeEnv(FastView):
             info["is_success"] = 0 < self.turns == self.correct_turns
         return self.gen_obs(), reward, False, truncated, info
 
-    def _forward(self) -> float:
-        """Move or go through a door; gives the reward."""
-        east, south = DIR_TO_VEC[self.agent_dir].tolist()
-        ahead = self.agent_pos[0] + east, self.agent_pos[1] + south
-        cell = self.grid.get(*ahead)
-        if cell is None:
-            self.agent_pos = ahead
-        if not isinstance(cell, Door):
-            return MOVE
-        is_correct = (south > 0) == bool(self._cue)
+    def _take_exit(self) -> float:
+        """Go through the door ahead, into the next corridor; gives the reward."""
+        goes_south = self.agent_dir == 1
+        is_correct = goes_south == bool(self._cue)
         self.turns += 1
         self.correct_turns += is_correct
         self._begin_corridor()
         return CORRECT if is_correct else WRONG
 
-    def render(self) -> UInt8[np.ndarray, "height width 3"] | None:
-        """A frame of the whole corridor, `5 * tile_size` high; its width follows the corridor's length."""
-        frame: UInt8[np.ndarray, "height width 3"] | None = super().render()
-        return frame
-
 
 def _check_arguments(
     min_length: int, max_length: int, length_distribution: str, max_steps: int, agent_view_size: int
 ) -> None:
-    if agent_view_size < 3 or agent_view_size % 2 == 0:
-        raise ValueError(f"agent_view_size must be odd and at least 3, not {agent_view_size}")
-    if min_length < agent_view_size:
-        raise ValueError(
-            f"min_length must be at least agent_view_size ({agent_view_size}), or one view could show "
-            f"cue and doors at once, not {min_length}"
-        )
-    if max_length < min_length:
-        raise ValueError(f"max_length must be at least min_length ({min_length}), not {max_length}")
+    check_lengths(min_length, max_length, agent_view_size)
     if length_distribution not in ("uniform", "fixed"):
         raise ValueError(f'length_distribution must be "uniform" or "fixed", not {length_distribution!r}')
     if max_steps < 1:

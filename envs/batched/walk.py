@@ -9,7 +9,7 @@ from torch import Tensor
 from envs.batched.engine import Task
 from envs.batched.levels import Blind
 from envs.batched.tables import N_ACTIONS, NONE, Tables, ViewCollector
-from envs.corridor import ROW
+from envs.hallway import ROW
 
 BEHIND, AHEAD, DIRECTION, VARIANT = range(4)
 """Fields of a place: steps from the start, steps to the last cell, MiniGrid's direction, which cue and doors."""
