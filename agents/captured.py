@@ -1,6 +1,7 @@
-"""A fixed program on tensors that stay where they are: on CUDA one captured graph, elsewhere a call."""
+"""A fixed program on tensors that stay where they are: compiled, and on CUDA one captured graph."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -8,15 +9,26 @@ WARM_UPS = 3
 """Calls before a capture: libraries allocate, and compilers compile, in the first ones."""
 
 
-def captured(program: Callable[[], None], restore: Callable[[], None], graphs: bool) -> Callable[[], None]:
-    """What runs `program`: the replay of a CUDA graph, which costs the host one launch; or `program` itself.
+class Machinery(NamedTuple):
+    """How programs run."""
+
+    compiles: bool
+    """Compile them with `torch.compile`."""
+    graphs: bool
+    """Capture them as CUDA graphs."""
+
+
+def captured(program: Callable[[], None], restore: Callable[[], None], machinery: Machinery) -> Callable[[], None]:
+    """What runs `program`: the replay of a CUDA graph, which costs the host one launch; or a plain call.
 
     Args:
         program: reads and writes tensors in place; may draw random numbers; waits for nothing.
         restore: called after each warm-up, to put back what lets `program` run again.
-        graphs: whether to capture; only for CUDA.
+        machinery: whether to compile and to capture.
     """
-    if not graphs:
+    if machinery.compiles:
+        program = torch.compile(program, dynamic=False)
+    if not machinery.graphs:
         return program
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from agents.captured import captured
+from agents.captured import Machinery, captured
 from agents.loss import LossParts, Weights, ppo_loss
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
@@ -22,8 +22,7 @@ class MinibatchGradient:
         segments: of a minibatch.
         normalize_advantage: to mean 0 and deviation 1 in each minibatch.
         max_grad_norm: the gradient's norm is cut to it.
-        compiles: whether to compile the loss.
-        graphs: whether to capture a CUDA graph.
+        machinery: whether to compile the loss, and to capture a CUDA graph of it and its gradient.
     """
 
     def __init__(
@@ -34,18 +33,18 @@ class MinibatchGradient:
         segments: int,
         normalize_advantage: bool,
         max_grad_norm: float,
-        compiles: bool,
-        graphs: bool,
+        machinery: Machinery,
     ) -> None:
         self._policy, self._buffer, self._weights = policy, buffer, weights
         self._normalize_advantage, self._max_grad_norm = normalize_advantage, max_grad_norm
-        self._loss = torch.compile(ppo_loss, dynamic=False) if compiles else ppo_loss
+        self._loss = torch.compile(ppo_loss, dynamic=False) if machinery.compiles else ppo_loss
         self._parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         # Always the same tensors: a captured graph writes into them.
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._rows = torch.zeros(segments, dtype=torch.long, device=policy.device)
         self._parts = torch.zeros(len(LossParts._fields), device=policy.device)
-        self._graphs = graphs
+        # The loss compiles its own gradient; zeroing and cutting compile to nothing faster.
+        self._machinery = machinery._replace(compiles=False)
         self._run: Callable[[], None] | None = None
 
     def __call__(self, rows: Int[Tensor, " segments"]) -> LossParts:
@@ -57,7 +56,7 @@ class MinibatchGradient:
         else:
             self._rows.copy_(rows)
             if self._run is None:
-                self._run = captured(lambda: self._program(self._rows), lambda: None, self._graphs)
+                self._run = captured(lambda: self._program(self._rows), lambda: None, self._machinery)
             self._run()
         return LossParts(*self._parts.clone())
 

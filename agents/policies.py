@@ -215,6 +215,12 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         actions = distribution.get_actions(deterministic=deterministic)
         return Step(actions, values, distribution.log_prob(actions), core)
 
+    def values(
+        self, obs: PyTorchObs, cache: Cache, episode_starts: Bool[Tensor, " n_envs"]
+    ) -> Float[Tensor, " n_envs"]:
+        """The values of a step as `step` would take it; nothing is drawn."""
+        return self._outlook(obs, cache, episode_starts)[1]
+
     def act(
         self,
         obs: PyTorchObs,
@@ -358,7 +364,12 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         self, obs: PyTorchObs, state: PolicyState | None, episode_starts: Bool[Tensor, " n_envs"] | None
     ) -> tuple[Distribution, Float[Tensor, " n_envs"]]:
         state = self.initial_state(_batch_of(obs)) if state is None else self._current(state)
-        return self._heads(self.core.step(self._embedded(obs), state.cache, episode_starts).output)
+        return self._outlook(obs, state.cache, episode_starts)
+
+    def _outlook(
+        self, obs: PyTorchObs, cache: Cache, episode_starts: Bool[Tensor, " n_envs"] | None
+    ) -> tuple[Distribution, Float[Tensor, " n_envs"]]:
+        return self._heads(self.core.step(self._embedded(obs), cache, episode_starts).output)
 
     # Inherited calls that have no place for a state: each answers for an episode's first step.
 

@@ -3,44 +3,32 @@
 import math
 import time
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from jaxtyping import Float
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule, obs_as_tensor
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
-from torch import Tensor
 
-from agents.captured import captured
-from agents.collection import (
-    Actor,
-    Episodes,
-    GroupedEnv,
-    TensorEnv,
-    TensorRollout,
-    Timings,
-    groups_of,
-    tensor_env_of,
-    unvalidated,
-)
+from agents.actor import unvalidated
+from agents.captured import Machinery
+from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings
 from agents.gradient import MinibatchGradient
+from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics
-from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy, PolicyState
-from agents.rollout import SegmentRolloutBuffer
+from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
+from agents.rollout import SegmentRolloutBuffer, fit_segments
 from agents.span_coefficient import updated_coefficient
+from agents.tensor_rollout import TensorRollout, tensor_env_of
 from expire_span import Memory
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
@@ -169,11 +157,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
         self.timings = Timings()
         """Seconds spent since `learn` began."""
-        self._waited = 0.0
         self._memory: Memory | None = None
-        self._actors: list[Actor] = []
-        self._programs: list[Callable[[], None]] = []
-        self._tensor_rollout: TensorRollout | None = None
+        self._rollout: Rollout | None = None
         self._gradient: MinibatchGradient | None = None
         if _init_setup_model:
             self._setup_model()
@@ -199,7 +184,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 f"least, so live states will be evicted; take more slots or a shorter ramp",
                 stacklevel=3,
             )
-        segment_length, self._segments_per_batch = self._fit_sizes()
+        for name, weight in (("expire_loss_coef", self.expire_loss_coef), ("memory_budget", self.memory_budget)):
+            if isinstance(weight, int | float) and weight < 0:
+                raise ValueError(f"{name}={weight} must be 0 or more")
+        segment_length, self._segments_per_batch = fit_segments(
+            self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
+        )
         self.memory_budget = FloatSchedule(core.slots / 2 if self.memory_budget is None else self.memory_budget)
         self.rollout_buffer = SegmentRolloutBuffer(
             self.n_steps,
@@ -213,59 +203,18 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.gae_lambda,
         )
         self._statistics = MemoryStatistics(self.n_steps, self.n_envs, core, self.device)
-        self._graphs = self.device.type == "cuda" and self.cuda_graphs and not self.use_sde
-        self._compiles = self.device.type == "cuda" if self.compile is None else self.compile
-        self._act = torch.compile(self.policy.step, dynamic=False) if self._compiles else self.policy.step
-        self._gradient = None
+        on_cuda = self.device.type == "cuda"
+        self._machinery = Machinery(
+            compiles=on_cuda if self.compile is None else self.compile,
+            graphs=on_cuda and self.cuda_graphs and not self.use_sde,
+        )
+        self._rollout = self._gradient = None
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
 
-    def _fit_sizes(self) -> tuple[int, int]:
-        """The length of a segment, and the number of segments in a minibatch."""
-        for name, size in (("n_steps", self.n_steps), ("batch_size", self.batch_size), ("n_epochs", self.n_epochs)):
-            if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-                raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
-        for name, weight in (("expire_loss_coef", self.expire_loss_coef), ("memory_budget", self.memory_budget)):
-            if isinstance(weight, int | float) and weight < 0:
-                raise ValueError(f"{name}={weight} must be 0 or more")
-        divisors = [n for n in range(1, self.n_steps + 1) if self.n_steps % n == 0]
-        length = self.segment_length
-        if length is None:
-            length = max(n for n in divisors if n <= 64)
-            if length < min(16, self.n_steps):
-                warnings.warn(
-                    f"n_steps={self.n_steps} can only be cut into segments of {length} steps, too short to learn "
-                    f"from; take a multiple of 32 or 64",
-                    stacklevel=4,
-                )
-        elif length not in divisors:
-            raise ValueError(
-                f"segment_length={length} doesn't divide n_steps={self.n_steps}; it can be one of {divisors}"
-            )
-        available = self.n_steps * self.n_envs // length
-        segments = min(max(1, round(self.batch_size / length)), available)
-        if segments * length != self.batch_size and segments < available:
-            warnings.warn(
-                f"batch_size={self.batch_size} is rounded to {segments * length}: {segments} whole segment(s) of "
-                f"{length} steps, of {available} in a rollout",
-                stacklevel=4,
-            )
-        return length, segments
-
     def _excluded_save_params(self) -> list[str]:
-        return [
-            *super()._excluded_save_params(),
-            *(
-                "_memory",
-                "_actors",
-                "_programs",
-                "_tensor_rollout",
-                "_statistics",
-                "_act",
-                "_gradient",
-            ),
-        ]
+        return [*super()._excluded_save_params(), "_memory", "_rollout", "_statistics", "_gradient"]
 
     # --- acting ---
 
@@ -301,190 +250,79 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
         began = time.perf_counter()
-        tensor_env = tensor_env_of(env, self.device)
-        with self._precise():
-            if tensor_env is None:
-                collected = self._collect_from_host(env, callback, n_rollout_steps)
-            else:
-                collected = self._collect_tensors(tensor_env, callback, n_rollout_steps)
-            if collected is None:
+        with self._precise(), unvalidated():
+            rollout = self._rollout_in(env)
+            rollout.begin(self._position(env.num_envs))
+            # Should anything raise meanwhile, nothing is gone on with that isn't in step.
+            self._memory = None
+            try:
+                whole = self._collect(rollout, callback)
+            finally:
+                self._last_obs, self._last_episode_starts, self._memory = rollout.position()
+            if not whole:
                 return False
-            rewards, last_values, last_dones = collected
-            rollout_buffer.compute_returns_and_advantage(rewards, last_values, last_dones)
+            rollout_buffer.compute_returns_and_advantage(*rollout.outcome())
         self.memory_statistics = self._statistics.read()
-        self._spent(rollout=time.perf_counter() - began)
+        self._spent(rollout=time.perf_counter() - began, waited=rollout.waited)
         for name, value in self.memory_statistics.items():
             self.logger.record(f"memory/{name}", value)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    def _collect_from_host(
-        self, env: VecEnv, callback: BaseCallback, n_rollout_steps: int
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Rewards (n_steps, n_envs), last values and last dones; None if the callback stopped it.
-
-        Environments in several groups (`group_slices`, `send`, `receive`) step while the policy acts in the others.
-        """
-        groups, buffer = groups_of(env), self.rollout_buffer
-        ahead = len(groups) > 1
-        memory, obs, starts = self._first_memory(env.num_envs), self._last_obs, self._last_episode_starts
-        assert starts is not None
-        if [actor.rows for actor in self._actors] != list(groups):
-            self._actors = [self._new_actor(rows) for rows in groups]
-            self._programs = [captured(actor.program, actor.rewind, self._graphs) for actor in self._actors]
-        for actor in self._actors:
-            actor.begin(Memory(*(part[:, actor.rows] for part in memory)))
-            actor.see(_rows(obs, actor.rows), starts[actor.rows])
-        rollout_rewards = np.zeros((n_rollout_steps, env.num_envs), dtype=np.float32)
-        bootstraps = torch.zeros(n_rollout_steps, env.num_envs, device=self.device)
-        sent: dict[int, list[np.ndarray]] = defaultdict(list)
-        stopping = False
-
-        def act(group: int, step: int) -> None:
-            actor = self._actors[group]
-            if self.use_sde and self.sde_sample_freq > 0 and step > 0 and step % self.sde_sample_freq == 0:
-                self.policy.reset_noise(env.num_envs)
-            buffer.store_memory(step, actor.state.cache.memory, actor.rows)
-            self._programs[group]()
-            actions = self.policy.to_env_actions(actor.actions)
-            sent[step].append(actions)
-            self._memory = None  # written already: not to be gone on with should the environments raise
-            if ahead:
-                assert isinstance(env, GroupedEnv)
-                env.send(group, actions)
-            else:
-                env.step_async(actions)
-
-        def receive(group: int) -> VecEnvStepReturn:
-            waiting = time.perf_counter()
-            if ahead:
-                assert isinstance(env, GroupedEnv)
-                received = env.receive(group)
-            else:
-                received = env.step_wait()
-            self._waited += time.perf_counter() - waiting
-            return received
-
-        if ahead:
-            for group in range(len(groups)):
-                act(group, 0)
-        for step in range(n_rollout_steps):
-            infos: list[dict[str, Any]] = []
-            observed, finished = [], []
-            for group, actor in enumerate(self._actors):
-                if not ahead:
-                    act(group, step)
-                group_obs, rewards, group_dones, group_infos = receive(group)
-                observed.append(group_obs)
-                finished.append(group_dones)
-                infos += group_infos
-                rollout_rewards[step, actor.rows] = rewards
-                actor.see(group_obs, group_dones)
-                self._bootstrap(bootstraps[step, actor.rows], actor, group_dones, group_infos)
-                if ahead and step + 1 < n_rollout_steps and not stopping:
-                    act(group, step + 1)
-            new_obs, dones = _joined(observed), np.concatenate(finished)
-            # Together and before the callback, which may stop here: memory and environments stay in step.
-            in_flight = ahead and step + 1 < n_rollout_steps and not stopping
-            if not in_flight:
-                self._memory = _memory_of(self._actors)
-            self._last_obs, self._last_episode_starts = new_obs, dones
-            self.num_timesteps += env.num_envs
-            # By the names that SB3's callbacks know.
-            rewards, actions = rollout_rewards[step], buffer.actions[step]
-            values, log_probs, clipped_actions = buffer.values[step], buffer.log_prob[step], _joined(sent.pop(step))
-            callback.update_locals(locals())
-            # What is in flight when the callback stops is still waited for.
-            stopping = stopping or not callback.on_step()
-            if stopping and not in_flight:
-                return None
-            if dones.any():
-                self._update_info_buffer(infos, dones)
-        last_values = torch.cat([actor.values(actor.obs, actor.starts) for actor in self._actors])
-        last_dones = torch.cat([actor.starts for actor in self._actors])
-        rewards_there = torch.as_tensor(rollout_rewards, device=self.device)
-        return rewards_there + self.gamma * bootstraps, last_values, last_dones
-
-    def _collect_tensors(
-        self, env: TensorEnv, callback: BaseCallback, n_rollout_steps: int
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """As `_collect_from_host`, from environments that are tensors on the policy's device."""
-        memory = self._first_memory(self.n_envs)
-        if self._tensor_rollout is None or self._tensor_rollout.env is not env:
-            actor = self._new_actor(slice(0, self.n_envs))
-            self._tensor_rollout = TensorRollout(actor, env, self.gamma, self._graphs)
-        rollout, actor = self._tensor_rollout, self._tensor_rollout.actor
-        actor.begin(memory)
-        assert self._last_episode_starts is not None
-        actor.see(self._last_obs, self._last_episode_starts)
-        infos: list[dict[str, Any]] = [{}] * self.n_envs
-        dones = np.zeros(self.n_envs, dtype=bool)
-        for step, _ in enumerate(rollout.run()):
+    def _collect(self, rollout: Rollout, callback: BaseCallback) -> bool:
+        """Fills the buffer; whether the callback let it come to its end."""
+        whole = True
+        for step in rollout.steps():
             self.num_timesteps += self.n_envs
-            last = step + 1 == n_rollout_steps
-            if last:
-                episodes = rollout.episodes(self._stats_window_size)
-                dones = rollout.ended.any(0).cpu().numpy()
-                self._count(episodes)
-            callback.update_locals(locals())
-            go_on = callback.on_step()
-            if last or not go_on:
-                self._memory = actor.state.cache.memory
-                self._last_obs = actor.obs.cpu().numpy() if isinstance(actor.obs, Tensor) else None
-                self._last_episode_starts = actor.starts.cpu().numpy()
-            if not go_on:
-                return None
-        return rollout.rewards, actor.values(actor.obs, actor.starts), actor.starts
+            self._count(step)
+            callback.update_locals(step._asdict())
+            # What is in flight when the callback stops is still waited for.
+            if whole and not callback.on_step():
+                whole = False
+                rollout.stop()
+        return whole
 
-    def _count(self, episodes: Episodes) -> None:
-        """Adds the episodes to SB3's statistics."""
+    def _rollout_in(self, env: VecEnv) -> Rollout:
+        """What collects in these environments: made once."""
+        tensor_env = tensor_env_of(env, self.device)
+        if self._rollout is None or self._rollout.env is not (tensor_env or env):
+            parts = self.policy, self.rollout_buffer, self._statistics
+            if tensor_env is not None:
+                self._rollout = TensorRollout(*parts, tensor_env, self._stats_window_size, self._machinery)
+            else:
+                self._rollout = HostRollout(*parts, env, self._renew_noise, self._machinery)
+        return self._rollout
+
+    def _renew_noise(self, step: int) -> None:
+        """Draws new matrices for state-dependent exploration where it is time for it."""
+        if self.use_sde and self.sde_sample_freq > 0 and step > 0 and step % self.sde_sample_freq == 0:
+            self.policy.reset_noise(self.n_envs)
+
+    def _position(self, n_envs: int) -> Position:
+        """Where a rollout starts from."""
+        starts, memory = self._last_episode_starts, self._memory
+        if memory is None:
+            # A loaded model may be in mid-episode, but what it remembered of it isn't saved.
+            starts, memory = np.ones(n_envs, dtype=bool), self.policy.core.empty_memory(n_envs)
+        assert starts is not None
+        return Position(self._last_obs, starts, memory)
+
+    def _count(self, step: RolloutStep) -> None:
+        """Adds the episodes that ended to SB3's statistics."""
+        if step.episodes is not None:
+            self._count_episodes(step.episodes)
+        elif step.dones.any():
+            ended = np.flatnonzero(step.dones).tolist()
+            self._update_info_buffer([step.infos[i] for i in ended], step.dones[ended])
+
+    def _count_episodes(self, episodes: Episodes) -> None:
         assert self.ep_info_buffer is not None
         assert self.ep_success_buffer is not None
         seconds = time.time_ns() / 1e9 - self.start_time / 1e9
         for r, length in zip(episodes.returns.tolist(), episodes.lengths.tolist(), strict=True):
             self.ep_info_buffer.append({"r": r, "l": length, "t": seconds})
         self.ep_success_buffer.extend(episodes.successes.tolist())
-
-    def _new_actor(self, rows: slice) -> Actor:
-        return Actor(self.policy, self._act, self.rollout_buffer, self._statistics, rows)
-
-    def _first_memory(self, n_envs: int) -> Memory:
-        """The memory that a rollout starts from."""
-        if self._memory is not None:
-            return self._memory
-        # A loaded model may be in mid-episode, but what it remembered of it isn't saved.
-        self._last_episode_starts = np.ones(n_envs, dtype=bool)
-        return self.policy.core.empty_memory(n_envs)
-
-    def _bootstrap(
-        self,
-        bootstraps: Float[Tensor, " n_envs"],
-        actor: Actor,
-        dones: np.ndarray,
-        infos: Sequence[dict[str, Any]],
-    ) -> None:
-        """Writes the value of the final observation where an episode was cut off by its time limit.
-
-        It is seen with the memory of that episode, as the next step would have seen it.
-        """
-        cut = [
-            i
-            for i in np.flatnonzero(dones).tolist()
-            if infos[i].get("TimeLimit.truncated") and "terminal_observation" in infos[i]
-        ]
-        if not cut:
-            return
-        finals = [infos[i]["terminal_observation"] for i in cut]
-        if isinstance(self.observation_space, spaces.Dict):
-            stacked: Any = {key: np.stack([final[key] for final in finals]) for key in finals[0]}
-        else:
-            stacked = np.stack(finals)
-        with torch.no_grad():
-            rows = torch.as_tensor(cut, device=self.device)
-            of_cut = PolicyState(actor.state.cache.select(rows), actor.state.version)
-            starts = torch.zeros(len(cut), dtype=torch.bool, device=self.device)
-            bootstraps[rows] = self.policy.predict_values(obs_as_tensor(stacked, self.device), of_cut, starts)
 
     # --- training ---
 
@@ -513,8 +351,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 self._segments_per_batch,
                 self.normalize_advantage,
                 self.max_grad_norm,
-                self._compiles,
-                self._graphs,
+                self._machinery,
             )
         self._gradient.weigh(weights)
         logs: list[LossParts] = []
@@ -559,11 +396,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         finally:
             torch.set_float32_matmul_precision(before)
 
-    def _spent(self, rollout: float = 0.0, update: float = 0.0) -> None:
+    def _spent(self, rollout: float = 0.0, waited: float = 0.0, update: float = 0.0) -> None:
         """Counts seconds; those of a rollout that weren't waited for environments are acting's."""
-        acting, env = max(0.0, rollout - self._waited), min(rollout, self._waited)
-        self.timings = Timings(*map(sum, zip(self.timings, (acting, env, update), strict=True)))
-        self._waited = 0.0
+        self.timings = Timings(*map(sum, zip(self.timings, (rollout - waited, waited, update), strict=True)))
         total = sum(self.timings)
         for name, seconds in zip(Timings._fields, self.timings, strict=True):
             self.logger.record(f"time/{name}_share", seconds / total)
@@ -586,26 +421,3 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """Trains for `total_timesteps` steps, all environments counted; as in SB3."""
         self.timings = Timings()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
-
-
-def _rows(obs: Any, rows: slice) -> Any:
-    """The observations of some of the environments."""
-    return {key: part[rows] for key, part in obs.items()} if isinstance(obs, dict) else obs[rows]
-
-
-def _joined(observed: list[Any]) -> Any:
-    """The observations of all groups as one array, in each entry of a dict."""
-    if len(observed) == 1:
-        return observed[0]
-    if isinstance(observed[0], dict):
-        return {key: np.concatenate([part[key] for part in observed]) for key in observed[0]}
-    return np.concatenate(observed)
-
-
-def _memory_of(actors: list[Actor]) -> Memory:
-    """The memory of all environments; of a single actor its own tensors."""
-    if len(actors) == 1:
-        return actors[0].state.cache.memory
-    return Memory(
-        *(torch.cat(parts, dim=1) for parts in zip(*(actor.state.cache.memory for actor in actors), strict=True))
-    )

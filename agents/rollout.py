@@ -1,5 +1,7 @@
 """What a rollout collects, on the policy's device: written step by step, read in whole segments."""
 
+import warnings
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -157,6 +159,40 @@ class SegmentRolloutBuffer:
             advantages=rows_of(self.advantages),
             returns=rows_of(self.returns),
         )
+
+
+def fit_segments(
+    n_steps: int, n_envs: int, batch_size: int, n_epochs: int, segment_length: int | None
+) -> tuple[int, int]:
+    """The length of a segment, and the number of segments in a minibatch; arguments as `ExpireSpanPPO`.
+
+    Raises:
+        ValueError: for sizes that aren't whole numbers, or a length that doesn't divide `n_steps`.
+    """
+    for name, size in (("n_steps", n_steps), ("batch_size", batch_size), ("n_epochs", n_epochs)):
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
+    divisors = [n for n in range(1, n_steps + 1) if n_steps % n == 0]
+    length = segment_length
+    if length is None:
+        length = max(n for n in divisors if n <= 64)
+        if length < min(16, n_steps):
+            warnings.warn(
+                f"n_steps={n_steps} can only be cut into segments of {length} steps, too short to learn "
+                f"from; take a multiple of 32 or 64",
+                stacklevel=5,
+            )
+    elif length not in divisors:
+        raise ValueError(f"segment_length={length} doesn't divide n_steps={n_steps}; it can be one of {divisors}")
+    available = n_steps * n_envs // length
+    segments = min(max(1, round(batch_size / length)), available)
+    if segments * length != batch_size and segments < available:
+        warnings.warn(
+            f"batch_size={batch_size} is rounded to {segments * length}: {segments} whole segment(s) of "
+            f"{length} steps, of {available} in a rollout",
+            stacklevel=5,
+        )
+    return length, segments
 
 
 def discounted_sums(

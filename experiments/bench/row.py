@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ExpireSpanPPO
-from agents.captured import captured
+from agents.captured import Machinery, captured
 from envs.batched import BatchedVecEnv
 from experiments.bench.build import build_agent
 from experiments.bench.clock import OutsideClock, Phases, Span, Stopwatch, TimedVecEnv, now
@@ -50,7 +50,7 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
         peak = peak_memory_mib(device)
         phases = span.phases
         if isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span":
-            alone = seconds_a_step(vec_env, config.n_steps, device) * span.steps / config.n_envs
+            alone = seconds_a_step(vec_env, config, device) * span.steps / config.n_envs
             phases = with_env_share(phases, alone)
     finally:
         vec_env.close()
@@ -94,8 +94,8 @@ def _own_phases(model: ExpireSpanPPO) -> Phases:
     return Phases(*model.timings)
 
 
-def seconds_a_step(vec_env: BatchedVecEnv, n_steps: int, device: torch.device) -> float:
-    """Seconds that one step of batched environments takes by itself, mean over `n_steps`.
+def seconds_a_step(vec_env: BatchedVecEnv, config: BenchConfig, device: torch.device) -> float:
+    """Seconds that one step of batched environments takes by itself, mean over a rollout's.
 
     In training they step together with the agent, on CUDA inside a captured graph, where no clock sees them.
     """
@@ -107,12 +107,14 @@ def seconds_a_step(vec_env: BatchedVecEnv, n_steps: int, device: torch.device) -
     def step() -> None:
         env.step(actions)
 
-    run = captured(step, lambda: None, graphs=device.type == "cuda")
+    on_cuda = device.type == "cuda"
+    compiles = on_cuda if config.compile is None else config.compile
+    run = captured(step, lambda: None, Machinery(compiles, graphs=on_cuda))
     run()
     began = now(device)
-    for _ in range(n_steps):
+    for _ in range(config.n_steps):
         run()
-    return (now(device) - began) / n_steps
+    return (now(device) - began) / config.n_steps
 
 
 def with_env_share(phases: Phases, env: float) -> Phases:

@@ -12,7 +12,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 
 from agents import ExpireSpanPPO
+from agents.host_rollout import HostRollout
 from agents.rollout import discounted_sums
+from agents.tensor_rollout import TensorRollout
 from envs import make_env
 from envs.batched import BatchedVecEnv, make_batched
 from envs.workers.vec_env import WorkerVecEnv
@@ -76,8 +78,8 @@ def test_tensor_environments_are_the_same_experience() -> None:
         assert ended[0] == pytest.approx(ended[1], abs=1e-5)
     assert by_tensors.ep_success_buffer == by_host.ep_success_buffer
     assert by_tensors.memory_statistics == pytest.approx(by_host.memory_statistics)
-    assert by_tensors._tensor_rollout is not None
-    assert by_host._tensor_rollout is None, "the reference took the same road"
+    assert isinstance(by_tensors._rollout, TensorRollout)
+    assert isinstance(by_host._rollout, HostRollout), "the reference took the same road"
 
 
 @pytest.mark.filterwarnings("ignore:batch_size|slots")
@@ -108,7 +110,8 @@ def test_environments_in_groups_are_the_same_experience(device: str) -> None:
         obs: Any = alone.reset()
         for _ in range(2):
             collect(model)
-            assert len(model._actors) == 2
+            assert isinstance(model._rollout, HostRollout)
+            assert len(model._rollout.groups) == 2
             assert difference(model) < 1e-4
             buffer = model.rollout_buffer
             assert isinstance(buffer.obs, Tensor)

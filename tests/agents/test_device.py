@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 from torch.profiler import ProfilerActivity, profile
 
+from agents.host_rollout import HostRollout
 from tests.agents.models import clock_model, collect
 from tests.agents.worlds import box
 
@@ -55,6 +56,7 @@ def test_memory_and_buffer_lie_on_the_device() -> None:
     """Would catch: a buffer that SB3 would keep in numpy, or a state that was moved."""
     model = clock_model(device="cuda")
     collect(model)
-    buffer, state = model.rollout_buffer, model._actors[0].state
+    assert isinstance(model._rollout, HostRollout)
+    buffer, state = model.rollout_buffer, model._rollout.groups[0].actor.state
     kept = [buffer.obs, buffer.actions, buffer.mems, buffer.advantages, state.cache.memory.mems, state.cache.keys]
     assert all(isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda" for tensor in kept)

@@ -1,0 +1,235 @@
+"""Rollouts of environments that step on the host: observations go to the policy's device, actions come back."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from torch import Tensor
+
+from agents.actor import Actor, copy_from_host
+from agents.captured import Machinery, captured
+from agents.collection import Outcome, Position, RolloutStep
+from agents.memory_statistics import MemoryStatistics
+from agents.policies import ExpireSpanActorCriticPolicy
+from agents.rollout import SegmentRolloutBuffer
+from expire_span import Memory
+
+
+@runtime_checkable
+class GroupedEnv(Protocol):
+    """Environments in groups of which one can step while the policy acts in another."""
+
+    group_slices: list[slice]
+
+    def send(self, group: int, actions: np.ndarray) -> None: ...
+    def receive(self, group: int) -> VecEnvStepReturn: ...
+
+
+class HostRollout:
+    """See `agents.collection.Rollout`. Nothing waits for the device but the actions that environments need.
+
+    Environments in several groups (`GroupedEnv`) step while the policy acts in the others.
+
+    Args:
+        policy: who acts.
+        buffer: to fill.
+        statistics: of the memory.
+        env: the environments.
+        prepare: called before the policy acts in each step, with its number.
+        machinery: how programs run.
+    """
+
+    def __init__(
+        self,
+        policy: ExpireSpanActorCriticPolicy,
+        buffer: SegmentRolloutBuffer,
+        statistics: MemoryStatistics,
+        env: VecEnv,
+        prepare: Callable[[int], None],
+        machinery: Machinery,
+    ) -> None:
+        self.env, self.waited = env, 0.0
+        self._buffer, self._policy, self._prepare, self._machinery = buffer, policy, prepare, machinery
+        self.groups = [Group(policy, buffer, statistics, rows, machinery) for rows in _groups_of(env)]
+        self._ahead = len(self.groups) > 1
+        self._rewards = np.zeros((buffer.n_steps, buffer.n_envs), dtype=np.float32)
+        self._obs: Any = None
+        self._starts = np.ones(buffer.n_envs, dtype=bool)
+        self._stopping = self._in_flight = False
+
+    def begin(self, position: Position) -> None:
+        """Begins a rollout."""
+        memory = position.memory
+        assert memory is not None
+        self._obs, self._starts = position.obs, position.starts
+        self._stopping, self.waited = False, 0.0
+        for group in self.groups:
+            rows = group.actor.rows
+            group.actor.begin(Memory(*(part[:, rows] for part in memory)))
+            group.actor.see(_rows(position.obs, rows), position.starts[rows])
+
+    def steps(self) -> Iterator[RolloutStep]:
+        """Steps once at each call of `next`; with several groups, the next step is under way then."""
+        buffer = self._buffer
+        if self._ahead:
+            for number in range(len(self.groups)):
+                self._act(number, 0)
+        for step in range(buffer.n_steps):
+            more = step + 1 < buffer.n_steps and not self._stopping
+            received = [self._step(number, step, more) for number in range(len(self.groups))]
+            observed, finished, told, sent = zip(*received, strict=True)
+            self._obs, self._starts = _joined(observed), np.concatenate(finished)
+            self._in_flight = self._ahead and more
+            yield RolloutStep(
+                self._obs,
+                self._rewards[step],
+                self._starts,
+                list(chain.from_iterable(told)),
+                buffer.actions[step],
+                buffer.values[step],
+                buffer.log_prob[step],
+                _joined(sent),
+            )
+            if self._stopping and not self._in_flight:
+                return
+
+    def stop(self) -> None:
+        """Lets no step begin any more; what is in flight comes with the next call of `next`."""
+        self._stopping = True
+
+    def position(self) -> Position:
+        """Where the environments are; without memory while they are at a step, or when one of them has raised."""
+        return Position(self._obs, self._starts, None if self._in_flight else self._memory())
+
+    def outcome(self) -> Outcome:
+        """The rewards of the rollout, and what is after it."""
+        actors = [group.actor for group in self.groups]
+        bootstraps = torch.cat([actor.bootstraps for actor in actors], dim=1)
+        rewards = torch.from_numpy(self._rewards).to(bootstraps.device) + self._buffer.gamma * bootstraps
+        values = torch.cat([actor.values(actor.obs, actor.starts) for actor in actors])
+        return Outcome(rewards, values, torch.cat([actor.starts for actor in actors]))
+
+    def _act(self, number: int, step: int) -> None:
+        """Lets the policy act in a group, and its environments begin their step."""
+        if number == 0:
+            self._prepare(step)
+        group = self.groups[number]
+        group.actor.keep_memory(step)
+        group.act()
+        self._in_flight = True
+        group.sent = self._policy.to_env_actions(group.actor.actions)
+        if self._ahead:
+            assert isinstance(self.env, GroupedEnv)
+            self.env.send(number, group.sent)
+        else:
+            self.env.step_async(group.sent)
+
+    def _step(self, number: int, step: int, more: bool) -> tuple[Any, np.ndarray, list[dict[str, Any]], np.ndarray]:
+        """Finishes a group's step and, if there are `more` and groups run ahead, begins its next.
+
+        Returns:
+            Observations, dones and infos, and the actions that led there.
+        """
+        if not self._ahead:
+            self._act(number, step)
+        waiting = time.perf_counter()
+        if self._ahead:
+            assert isinstance(self.env, GroupedEnv)
+            received = self.env.receive(number)
+        else:
+            received = self.env.step_wait()
+        self.waited += time.perf_counter() - waiting
+        obs, rewards, dones, infos = received
+        group = self.groups[number]
+        sent = group.sent
+        self._rewards[step, group.actor.rows] = rewards
+        group.actor.see(obs, dones)
+        group.bootstrap(dones, infos)
+        if self._ahead and more:
+            self._act(number, step + 1)
+        return obs, dones, infos, sent
+
+    def _memory(self) -> Memory:
+        """The memory of all environments; of a single group its own tensors."""
+        memories = [group.actor.state.cache.memory for group in self.groups]
+        if len(memories) == 1:
+            return memories[0]
+        return Memory(*(torch.cat(parts, dim=1) for parts in zip(*memories, strict=True)))
+
+
+class Group:
+    """The environments that step together, and the programs of the policy in them."""
+
+    def __init__(
+        self,
+        policy: ExpireSpanActorCriticPolicy,
+        buffer: SegmentRolloutBuffer,
+        statistics: MemoryStatistics,
+        rows: slice,
+        machinery: Machinery,
+    ) -> None:
+        self.actor = Actor(policy, buffer, statistics, rows)
+        self.act = captured(self.actor.act, self.actor.rewind, machinery)
+        self.sent = np.zeros(0)
+        """The last actions, as the environments take them."""
+        self._final_obs, self._cut = self.actor.empty_obs(), torch.zeros_like(self.actor.starts)
+        self._machinery = machinery
+        self._bootstrap: Callable[[], None] | None = None
+
+    def bootstrap(self, dones: np.ndarray, infos: Sequence[dict[str, Any]]) -> None:
+        """Lets the actor write the values of final observations where a time limit cut episodes off."""
+        cut = [
+            i
+            for i in np.flatnonzero(dones).tolist()
+            if infos[i].get("TimeLimit.truncated") and "terminal_observation" in infos[i]
+        ]
+        if not cut:
+            return
+        # Of all rows, so that shapes don't depend on how many: a program, that the host doesn't wait for.
+        flags = np.zeros(len(dones), dtype=bool)
+        flags[cut] = True
+        copy_from_host(self._cut, flags)
+        copy_from_host(
+            self._final_obs, _scattered(self._final_obs, cut, [infos[i]["terminal_observation"] for i in cut])
+        )
+        if self._bootstrap is None:
+            self._bootstrap = captured(
+                lambda: self.actor.bootstrap(self._final_obs, self._cut), lambda: None, self._machinery
+            )
+        self._bootstrap()
+
+
+def _groups_of(env: VecEnv) -> Sequence[slice]:
+    """Which environments can be stepped apart from the others: `env.group_slices`, or all of them in one."""
+    if isinstance(env, GroupedEnv) and not isinstance(env, VecEnvWrapper):
+        return env.group_slices
+    return [slice(0, env.num_envs)]
+
+
+def _scattered(like: Tensor | dict[str, Tensor], rows: list[int], observations: list[Any]) -> Any:
+    """Arrays like the tensors, with the observations in these rows and zeros elsewhere."""
+    if isinstance(like, dict):
+        return {key: _scattered(part, rows, [obs[key] for obs in observations]) for key, part in like.items()}
+    stacked = np.asarray(observations)
+    scattered = np.zeros((len(like), *stacked.shape[1:]), dtype=stacked.dtype)
+    scattered[rows] = stacked
+    return scattered
+
+
+def _rows(obs: Any, rows: slice) -> Any:
+    """The observations of some of the environments."""
+    return {key: part[rows] for key, part in obs.items()} if isinstance(obs, dict) else obs[rows]
+
+
+def _joined(observed: Sequence[Any]) -> Any:
+    """The observations, or actions, of all groups as one array, in each entry of a dict."""
+    if len(observed) == 1:
+        return observed[0]
+    if isinstance(observed[0], dict):
+        return {key: np.concatenate([part[key] for part in observed]) for key in observed[0]}
+    return np.concatenate(observed)

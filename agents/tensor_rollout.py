@@ -1,0 +1,161 @@
+"""Rollouts of environments that are tensors: acting and stepping are one program on the policy's device."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from torch import Tensor
+
+from agents.actor import Actor
+from agents.captured import Machinery, captured
+from agents.collection import Episodes, Outcome, Position, RolloutStep
+from agents.memory_statistics import MemoryStatistics
+from agents.policies import ExpireSpanActorCriticPolicy
+from agents.rollout import SegmentRolloutBuffer
+
+
+@runtime_checkable
+class Transition(Protocol):
+    """What a step of environments that are tensors gives; where an episode ends, the next starts in the same step."""
+
+    @property
+    def obs(self) -> Tensor: ...
+    @property
+    def rewards(self) -> Float[Tensor, " n_envs"]: ...
+    @property
+    def terminated(self) -> Bool[Tensor, " n_envs"]: ...
+    @property
+    def truncated(self) -> Bool[Tensor, " n_envs"]: ...
+    @property
+    def final_obs(self) -> Tensor: ...
+    @property
+    def episode_returns(self) -> Float[Tensor, " n_envs"]: ...
+    @property
+    def episode_lengths(self) -> Int[Tensor, " n_envs"]: ...
+    @property
+    def is_success(self) -> Bool[Tensor, " n_envs"]: ...
+
+
+@runtime_checkable
+class TensorEnv(Protocol):
+    """Environments that step as tensors on the policy's device, in place, without waiting for the host."""
+
+    device: torch.device
+
+    def step(self, actions: Tensor) -> Transition: ...
+    def possible_truncations(self, n_steps: int) -> Bool[Tensor, " n_steps"]: ...
+    def get_state(self) -> Any: ...
+    def set_state(self, state: Any) -> None: ...
+
+
+class TensorRollout:
+    """See `agents.collection.Rollout`. Nothing waits for the host between a rollout's first step and its last.
+
+    Where a time limit may cut off an episode, a second program also asks for the value of the final observation; at
+    which steps that is, is read beforehand.
+
+    Args:
+        policy: who acts.
+        buffer: to fill.
+        statistics: of the memory.
+        env: the environments, on the policy's device.
+        newest: so many of a rollout's episodes are told, the newest.
+        machinery: how programs run.
+    """
+
+    def __init__(
+        self,
+        policy: ExpireSpanActorCriticPolicy,
+        buffer: SegmentRolloutBuffer,
+        statistics: MemoryStatistics,
+        env: TensorEnv,
+        newest: int,
+        machinery: Machinery,
+    ) -> None:
+        self.env, self.waited = env, 0.0
+        self._actor = Actor(policy, buffer, statistics, slice(0, buffer.n_envs))
+        self._buffer, self._newest, self._stopping = buffer, newest, False
+        self._rewards = torch.zeros_like(buffer.values)
+        self._ended = torch.zeros_like(buffer.episode_starts)
+        self._successes = torch.zeros_like(self._ended)
+        self._returns = torch.zeros_like(self._rewards, dtype=torch.float64)
+        self._lengths = torch.zeros_like(self._rewards, dtype=torch.long)
+        before = env.get_state()
+        self._plain, self._bootstrapping = (
+            captured(partial(self._program, bootstraps), self._actor.rewind, machinery) for bootstraps in (False, True)
+        )
+        env.set_state(before)
+
+    def begin(self, position: Position) -> None:
+        """Begins a rollout."""
+        assert position.memory is not None
+        self._actor.begin(position.memory)
+        self._actor.see(position.obs, position.starts)
+        self._stopping = False
+
+    def steps(self) -> Iterator[RolloutStep]:
+        """Steps once at each call of `next`; the last step waits for the device."""
+        buffer, n_steps = self._buffer, self._buffer.n_steps
+        infos: list[dict[str, Any]] = [{}] * buffer.n_envs
+        dones, episodes = np.zeros(buffer.n_envs, dtype=bool), None
+        for step, may_cut_off in enumerate(self.env.possible_truncations(n_steps).tolist()):
+            if self._stopping:
+                return
+            self._actor.keep_memory(step)
+            (self._bootstrapping if may_cut_off else self._plain)()
+            if step + 1 == n_steps:
+                episodes, dones = self._episodes(), self._ended.any(0).cpu().numpy()
+            kept = buffer.actions[step], buffer.values[step], buffer.log_prob[step]
+            yield RolloutStep(None, None, dones, infos, *kept, episodes=episodes)
+
+    def stop(self) -> None:
+        """Lets no step begin any more."""
+        self._stopping = True
+
+    def position(self) -> Position:
+        """Where the environments are; waits for the device."""
+        obs = self._actor.obs
+        assert isinstance(obs, Tensor)
+        return Position(obs.cpu().numpy(), self._actor.starts.cpu().numpy(), self._actor.state.cache.memory)
+
+    def outcome(self) -> Outcome:
+        """The rewards of the rollout, and what is after it."""
+        actor = self._actor
+        rewards = self._rewards + self._buffer.gamma * actor.bootstraps
+        return Outcome(rewards, actor.values(actor.obs, actor.starts), actor.starts)
+
+    @torch.no_grad()
+    def _program(self, bootstraps: bool) -> None:
+        actor, index = self._actor, self._actor.index.clone()
+        actor.act()
+        step = self.env.step(actor.actions)
+        if bootstraps:
+            actor.bootstrap(step.final_obs, step.truncated)
+        ended = step.terminated | step.truncated
+        for kept, new in (
+            (self._rewards, step.rewards),
+            (self._ended, ended),
+            (self._successes, step.is_success),
+            (self._returns, step.episode_returns),
+            (self._lengths, step.episode_lengths),
+        ):
+            kept.index_copy_(0, index, new[None].to(kept.dtype))
+        assert isinstance(actor.obs, Tensor)
+        actor.obs.copy_(step.obs)
+        actor.starts.copy_(ended)
+
+    def _episodes(self) -> Episodes:
+        ended = self._ended.flatten().nonzero().squeeze(-1)[-self._newest :]
+        return Episodes(
+            *(part.flatten()[ended].cpu().numpy() for part in (self._returns, self._lengths, self._successes))
+        )
+
+
+def tensor_env_of(env: VecEnv, device: torch.device) -> TensorEnv | None:
+    """The environments as tensors, if they are that, on this device, and no wrapper wants to see their steps."""
+    tensor_env: TensorEnv | None = None if isinstance(env, VecEnvWrapper) else getattr(env, "tensor_env", None)
+    return tensor_env if tensor_env is not None and tensor_env.device.type == device.type else None
