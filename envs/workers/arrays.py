@@ -15,6 +15,8 @@ from gymnasium import spaces
 _SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _KINDS = "Box, Discrete, MultiDiscrete or MultiBinary"
 _ALIGNMENT = 64
+_NOW, _FINAL = "/", "!"
+"""What names of parts of observations begin with, of those after a step and of an episode's last."""
 _MEMORY = Path("/dev/shm")
 
 
@@ -29,6 +31,7 @@ class SharedArrays:
 
     Attributes:
         observations: An array (n_envs, …) for each part of a Dict, or one under the empty name.
+        final_observations: The like, for the last observations of episodes that ended in a step.
         actions: (n_envs, …), of the space's dtype.
         rewards: (n_envs,) float32.
         dones: (n_envs,) bool.
@@ -43,22 +46,38 @@ class SharedArrays:
             # A plain array: NumPy's memmap class would come along with every slice, and costs time there.
             return np.ndarray(shape, dtype, memory.data, start)
 
-        self.observations = {name[1:]: array(name) for name in layout if name.startswith("/")}
+        self.observations, self.final_observations = (
+            {name[1:]: array(name) for name in layout if name.startswith(mark)} for mark in (_NOW, _FINAL)
+        )
         self.actions, self.rewards, self.dones = array("actions"), array("rewards"), array("dones")
 
     def write_observation(self, i: int, observation: Any) -> None:
         """Copies an observation of environment `i` in, converted to the dtype of its space."""
-        if "" in self.observations:
-            self.observations[""][i] = observation
-        else:
-            for name, array in self.observations.items():
-                array[i] = observation[name]
+        _write(self.observations, i, observation)
+
+    def write_final_observation(self, i: int, observation: Any) -> None:
+        """The like with the last observation of an episode."""
+        _write(self.final_observations, i, observation)
+
+    def read_final_observation(self, i: int) -> Any:
+        """A copy of the last observation of the episode that environment `i` ended in its last step."""
+        if "" in self.final_observations:
+            return self.final_observations[""][i].copy()
+        return {name: array[i].copy() for name, array in self.final_observations.items()}
 
     def read_observations(self, rows: slice) -> Any:
         """A copy of the observations of some environments: an array, or a dictionary of them."""
         if "" in self.observations:
             return self.observations[""][rows].copy()
         return {name: array[rows].copy() for name, array in self.observations.items()}
+
+
+def _write(arrays: dict[str, np.ndarray], i: int, observation: Any) -> None:
+    if "" in arrays:
+        arrays[""][i] = observation
+    else:
+        for name, array in arrays.items():
+            array[i] = observation[name]
 
 
 def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
@@ -114,8 +133,9 @@ def _parts(space: gym.Space[Any]) -> Mapping[str, gym.Space[Any]]:
 def _layout(
     n_envs: int, observations: gym.Space[Any], actions: gym.Space[Any]
 ) -> tuple[dict[str, tuple[int, tuple[int, ...], np.dtype[Any]]], int]:
-    """Start in bytes, shape and dtype of each array, and the size of all; observations' names begin with `/`."""
-    entries = {f"/{name}": (part.shape or (), part.dtype) for name, part in _parts(observations).items()}
+    """Start in bytes, shape and dtype of each array, and the size of all."""
+    parts = _parts(observations).items()
+    entries = {f"{mark}{name}": (part.shape or (), part.dtype) for mark in (_NOW, _FINAL) for name, part in parts}
     entries |= {"actions": (actions.shape or (), actions.dtype)}
     entries |= {"rewards": ((), np.dtype(np.float32)), "dones": ((), np.dtype(np.bool_))}
     layout, size = {}, 0

@@ -46,7 +46,10 @@ class Failure(NamedTuple):
 
 
 class Info(NamedTuple):
-    """The infos of a step of environment `env`; `reset` is that of the reset after an episode's end, else None."""
+    """The infos of a step of environment `env`; `reset` is that of the reset after an episode's end, else None.
+
+    Where an episode ended, its last observation lies in the shared arrays.
+    """
 
     env: int
     step: dict[str, Any]
@@ -177,7 +180,7 @@ class Worker:
             reset_info = None
             if done:
                 info["TimeLimit.truncated"] = bool(truncated and not terminated)
-                info["terminal_observation"] = observation
+                arrays.write_final_observation(i, observation)
                 observation, reset_info = envs[i].reset()
             elif info:
                 info["TimeLimit.truncated"] = False

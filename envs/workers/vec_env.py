@@ -262,6 +262,7 @@ class WorkerVecEnv(VecEnv):
             for info in answer or ():
                 infos[info.env - rows.start] = info.step
                 if info.reset is not None:
+                    info.step["terminal_observation"] = self._arrays.read_final_observation(info.env)
                     self.reset_infos[info.env] = info.reset
         return infos
 
