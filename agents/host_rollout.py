@@ -122,7 +122,8 @@ class HostRollout:
         group.actor.keep_memory(step)
         group.act()
         self._in_flight = True
-        group.sent = self._policy.to_env_actions(group.actor.actions)
+        # A copy: on the CPU they would be the very tensor that the next step writes to.
+        group.sent = self._policy.to_env_actions(group.actor.actions).copy()
         if self._ahead:
             assert isinstance(self.env, GroupedEnv)
             self.env.send(number, group.sent)

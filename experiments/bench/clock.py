@@ -97,6 +97,8 @@ class Span(NamedTuple):
 
     steps: int
     """Environment steps, of all environments together."""
+    first_step: int
+    """So many were taken before."""
     seconds: float
     phases: Phases
     warm_up_seconds: float
@@ -137,6 +139,7 @@ class Stopwatch(BaseCallback):
                 times = np.diff(self._starts)
                 self.span = Span(
                     self.model.num_timesteps - steps,
+                    steps,
                     time_now - began,
                     self._phases().since(phases),
                     began - self._created,

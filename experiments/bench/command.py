@@ -21,7 +21,8 @@ Result = dict[str, Any]
 
 MEASURED = (
     *("device", "device_name", "torch_threads", "steps_per_second", "acting_share", "env_share", "update_share"),
-    *("acting_ms", "peak_memory_mib", "steps", "seconds", "warm_up_seconds", "unevenness"),
+    *("env_alone_steps_per_second", "acting_ms", "peak_memory_mib", "steps", "seconds", "warm_up_seconds"),
+    "unevenness",
 )
 """What a row's process says; null in a row that failed."""
 

@@ -6,6 +6,7 @@ It belongs to `expire-span bench`, which starts it, so that no row has another's
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from envs.batched import BatchedVecEnv
 from experiments.bench.build import build_agent
 from experiments.bench.clock import OutsideClock, Phases, Span, Stopwatch, TimedVecEnv, now
 from experiments.bench.memory import MIB, peak_memory_mib
+from experiments.bench.replay import ActionRecorder, seconds_alone
 from experiments.bench.rows import ROWS, Row, threads, train_config
 from experiments.config import BenchConfig, BenchRow
 from experiments.environments import training_envs
@@ -33,7 +35,8 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
     """Trains until enough was measured.
 
     Returns:
-        Of a row: device, steps_per_second, the three shares of the time, acting_ms (a step of all environments),
+        Of a row: device, steps_per_second, the three shares of the time, env_alone_steps_per_second
+        (the same steps without an agent; None for tensors), acting_ms (a step of all environments),
         peak_memory_mib, and what was counted.
 
     Raises:
@@ -44,16 +47,20 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
     device = check_device(config.device)
     torch.set_num_threads(threads(config))
     # Batched ones step where the agent computes; RecurrentPPO gets NumPy's arrays from them either way.
-    vec_env = training_envs(train_config(config, row).env, config.seed, device)
-    try:
-        span = _span(row, config, vec_env, device)
-        peak = peak_memory_mib(device)
-        phases = span.phases
-        if isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span":
-            alone = seconds_a_step(vec_env, config, device) * span.steps / config.n_envs
-            phases = with_env_share(phases, alone)
-    finally:
-        vec_env.close()
+    make_envs = partial(training_envs, train_config(config, row).env, config.seed, device)
+    recorder = ActionRecorder()
+    with closing(make_envs()) as vec_env:
+        is_tensors = isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span"
+        span = _span(row, config, vec_env, device, [] if is_tensors else [recorder])
+        peak, phases, alone = peak_memory_mib(device), span.phases, None
+        if isinstance(vec_env, BatchedVecEnv) and is_tensors:
+            env_seconds = seconds_a_step(vec_env, config, device) * span.steps / config.n_envs
+            phases = with_env_share(phases, env_seconds)
+    if not is_tensors:
+        count = span.steps // config.n_envs
+        first = span.first_step // config.n_envs
+        with closing(make_envs()) as vec_env:
+            alone = span.steps / seconds_alone(vec_env, recorder.actions[: first + count], first)
     return {
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -62,6 +69,7 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
         "acting_share": round(phases.acting / span.seconds, 4),
         "env_share": round(phases.env / span.seconds, 4),
         "update_share": round(phases.update / span.seconds, 4),
+        "env_alone_steps_per_second": None if alone is None else round(alone, 1),
         "acting_ms": round(1000 * phases.acting * config.n_envs / span.steps, 4),
         "peak_memory_mib": round(peak, 1),
         "steps": span.steps,
@@ -71,17 +79,16 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
     }
 
 
-def _span(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device) -> Span:
+def _span(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device, callbacks: list[BaseCallback]) -> Span:
     """Trains an agent until the stopwatch stops it."""
     model = build_agent(row, config, vec_env, device)
-    callbacks: list[BaseCallback] = []
     if isinstance(model, ExpireSpanPPO):
         phases: Callable[[], Phases] = partial(_own_phases, model)
     else:
         timed = TimedVecEnv(vec_env)
         model.set_env(timed)
         clock = OutsideClock(timed, device)
-        callbacks.append(clock)
+        callbacks = [*callbacks, clock]
         phases = clock.so_far
     stopwatch = Stopwatch(config.seconds, WARM_UP[row.agent], device, phases)
     model.learn(10**15, callback=[*callbacks, stopwatch])

@@ -43,8 +43,9 @@ def print_table(config: BenchConfig, results: list[dict[str, Any]]) -> None:
         )
     if any(row["ratio"] is not None for row in results):
         console.print(
-            "acting, env, update: shares of the time. ratio: steps/s over those of recurrent-ppo stock, whose loop "
-            "over the steps of each minibatch alone costs it about a factor of three."
+            "acting, env, update: shares of the time. env alone: steps/s of the same steps without an agent. ratio: "
+            "steps/s over those of recurrent-ppo stock, whose loop over the steps of each minibatch alone costs it "
+            "about a factor of three."
         )
 
 
@@ -53,6 +54,7 @@ _COLUMNS = {
     "acting": ("acting_share", ".0%"),
     "env": ("env_share", ".0%"),
     "update": ("update_share", ".0%"),
+    "env alone": ("env_alone_steps_per_second", ",.0f"),
     "peak MiB": ("peak_memory_mib", ",.0f"),
     "ratio": ("ratio", ".2f"),
 }

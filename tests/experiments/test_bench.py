@@ -5,7 +5,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from experiments.bench import clock, command, row, rows
+from experiments.bench.build import build_agent
 from experiments.bench.clock import OutsideClock, Phases, Stopwatch, TimedVecEnv
 from experiments.bench.memory import environments_that_fit, peak_memory_mib
+from experiments.bench.replay import ActionRecorder, seconds_alone
 from experiments.bench.rows import ROWS, Job
-from experiments.config import BenchConfig
+from experiments.config import BenchConfig, BenchRow
+from experiments.environments import training_envs
 from experiments.errors import UserError
 from tests.experiments.conftest import Cli
 
@@ -330,3 +335,21 @@ def test_mistakes(cli: Cli, tmp_path: Path) -> None:
         assert message in outcome.err
         assert outcome.err.count("\n") == 1
         assert not outcome.out
+
+
+@pytest.mark.parametrize("key", ["serial", "subprocess"])
+def test_replay_lives_through_the_same_episodes(key: BenchRow) -> None:
+    """Catches: a replay with other seeds or actions, or one group's taken for the other's: then environments end
+    elsewhere than the training left them, and what they can do alone is measured on other episodes."""
+    made: Callable[[], VecEnv] = partial(training_envs, rows.train_config(TINY, ROWS[key]).env, 7, CPU)
+    recorder = ActionRecorder()
+    ends: list[Any] = []
+    with closing(made()) as env:
+        model = build_agent(ROWS[key], replace(TINY, seed=7), env, CPU)
+        model.learn(2 * 3 * 8, callback=recorder)
+        ends.append([env.get_attr(name) for name in ("agent_pos", "agent_dir", "step_count", "success_pos")])
+    with closing(made()) as env:
+        assert seconds_alone(env, recorder.actions, 5) > 0
+        ends.append([env.get_attr(name) for name in ("agent_pos", "agent_dir", "step_count", "success_pos")])
+    assert len(recorder.actions) == 2 * 8
+    assert repr(ends[0]) == repr(ends[1])
