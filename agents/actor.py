@@ -38,16 +38,18 @@ class Actor:
     ) -> None:
         self.policy, self.buffer, self.rows = policy, buffer, rows
         self._statistics = statistics
-        self.obs = self.empty_obs()
+        self.obs = self._empty_obs()
         self.starts = torch.ones_like(buffer.episode_starts[0, rows])
         self.actions = torch.zeros_like(buffer.actions[0, rows])
         self.index = torch.zeros(1, dtype=torch.long, device=policy.device)
         """Number of the rollout's step that comes next."""
         self.bootstraps = torch.zeros_like(buffer.values[:, rows])
         """(n_steps, n_envs): the value of an episode's final observation where a step's time limit cut it off."""
+        self.final_obs, self.cut = self._empty_obs(), torch.zeros_like(self.starts)
+        """What `bootstrap` reads: final observations, and where they are of an episode cut off."""
         self.state: PolicyState = policy.initial_state(len(self.starts))
 
-    def empty_obs(self) -> PyTorchObs:
+    def _empty_obs(self) -> PyTorchObs:
         """Room for an observation of each environment."""
         obs = self.buffer.obs
         if isinstance(obs, dict):
@@ -88,13 +90,13 @@ class Actor:
         self.index.add_(1)
 
     @torch.no_grad()
-    def bootstrap(self, final_obs: PyTorchObs, cut: Bool[Tensor, " n_envs"]) -> None:
-        """Writes `bootstraps` of the step just acted, where its time limit cut an episode off.
+    def bootstrap(self) -> None:
+        """Writes `bootstraps` of the step just acted from `final_obs`, where they are `cut`.
 
-        The final observation is seen with the memory of its episode, as the next step would have seen it.
+        A final observation is seen with the memory of its episode, as the next step would have seen it.
         """
-        values = self.values(final_obs, torch.zeros_like(cut))
-        self.bootstraps.index_copy_(0, self.index - 1, values.masked_fill(~cut, 0)[None])
+        values = self.values(self.final_obs, torch.zeros_like(self.cut))
+        self.bootstraps.index_copy_(0, self.index - 1, values.masked_fill(~self.cut, 0)[None])
 
     @torch.no_grad()
     def values(self, obs: PyTorchObs, starts: Bool[Tensor, " n_envs"]) -> Float[Tensor, " n_envs"]:

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor
 
 from agents.actor import Actor, copy_from_host
-from agents.captured import Machinery, captured
+from agents.captured import Machinery, Repeatable, captured
 from agents.collection import Outcome, Position, RolloutStep
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy
@@ -178,9 +178,7 @@ class Group:
         self.act = captured(self.actor.act, self.actor.rewind, machinery)
         self.sent = np.zeros(0)
         """The last actions, as the environments take them."""
-        self._final_obs, self._cut = self.actor.empty_obs(), torch.zeros_like(self.actor.starts)
-        self._machinery = machinery
-        self._bootstrap: Callable[[], None] | None = None
+        self._bootstrap = Repeatable(self.actor.bootstrap, machinery)
 
     def bootstrap(self, dones: np.ndarray, infos: Sequence[dict[str, Any]]) -> None:
         """Lets the actor write the values of final observations where a time limit cut episodes off."""
@@ -194,14 +192,11 @@ class Group:
         # Of all rows, so that shapes don't depend on how many: a program, that the host doesn't wait for.
         flags = np.zeros(len(dones), dtype=bool)
         flags[cut] = True
-        copy_from_host(self._cut, flags)
+        actor = self.actor
+        copy_from_host(actor.cut, flags)
         copy_from_host(
-            self._final_obs, _scattered(self._final_obs, cut, [infos[i]["terminal_observation"] for i in cut])
+            actor.final_obs, _scattered(actor.final_obs, cut, [infos[i]["terminal_observation"] for i in cut])
         )
-        if self._bootstrap is None:
-            self._bootstrap = captured(
-                lambda: self.actor.bootstrap(self._final_obs, self._cut), lambda: None, self._machinery
-            )
         self._bootstrap()
 
 

@@ -1,7 +1,6 @@
 """Rollouts of environments that are tensors: acting and stepping are one program on the policy's device."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
 from agents.actor import Actor
-from agents.captured import Machinery, captured
+from agents.captured import Machinery, Repeatable, captured
 from agents.collection import Episodes, Outcome, Position, RolloutStep
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy
@@ -85,10 +84,9 @@ class TensorRollout:
         self._returns = torch.zeros_like(self._rewards, dtype=torch.float64)
         self._lengths = torch.zeros_like(self._rewards, dtype=torch.long)
         before = env.get_state()
-        self._plain, self._bootstrapping = (
-            captured(partial(self._program, bootstraps), self._actor.rewind, machinery) for bootstraps in (False, True)
-        )
+        self._step = captured(self._program, self._actor.rewind, machinery)
         env.set_state(before)
+        self._bootstrap = Repeatable(self._actor.bootstrap, machinery)
 
     def begin(self, position: Position) -> None:
         """Begins a rollout."""
@@ -106,7 +104,9 @@ class TensorRollout:
             if self._stopping:
                 return
             self._actor.keep_memory(step)
-            (self._bootstrapping if may_cut_off else self._plain)()
+            self._step()
+            if may_cut_off:
+                self._bootstrap()
             if step + 1 == n_steps:
                 episodes, dones = self._episodes(), self._ended.any(0).cpu().numpy()
             kept = buffer.actions[step], buffer.values[step], buffer.log_prob[step]
@@ -129,12 +129,10 @@ class TensorRollout:
         return Outcome(rewards, actor.values(actor.obs, actor.starts), actor.starts)
 
     @torch.no_grad()
-    def _program(self, bootstraps: bool) -> None:
+    def _program(self) -> None:
         actor, index = self._actor, self._actor.index.clone()
         actor.act()
         step = self.env.step(actor.actions)
-        if bootstraps:
-            actor.bootstrap(step.final_obs, step.truncated)
         ended = step.terminated | step.truncated
         for kept, new in (
             (self._rewards, step.rewards),
@@ -145,8 +143,14 @@ class TensorRollout:
         ):
             kept.index_copy_(0, index, new[None].to(kept.dtype))
         assert isinstance(actor.obs, Tensor)
-        actor.obs.copy_(step.obs)
-        actor.starts.copy_(ended)
+        assert isinstance(actor.final_obs, Tensor)
+        for read, new in (
+            (actor.obs, step.obs),
+            (actor.starts, ended),
+            (actor.final_obs, step.final_obs),
+            (actor.cut, step.truncated),
+        ):
+            read.copy_(new)
 
     def _episodes(self) -> Episodes:
         ended = self._ended.flatten().nonzero().squeeze(-1)[-self._newest :]

@@ -8,7 +8,18 @@ import gymnasium as gym
 
 from envs.corridor import CorridorEnv
 from envs.endless_tmaze import EndlessTMazeEnv
-from envs.tasks import CORRIDOR, ENDLESS_TMAZE, MEMORY, TASKS, Task, levels, make_env
+from envs.no_velocity import NoVelocity
+from envs.tasks import (
+    CART_POLE_NO_VELOCITY,
+    CORRIDOR,
+    ENDLESS_TMAZE,
+    MEMORY,
+    PENDULUM_NO_VELOCITY,
+    TASKS,
+    Task,
+    levels,
+    make_env,
+)
 from envs.wrappers import Codes, MiniGridCodes
 
 _VECTOR = "envs.batched.vector_env:make"
@@ -26,16 +37,31 @@ gym.register(
     # MiniGrid's own default, 8, is even and fails.
     kwargs={"size": 13},
 )
+gym.register(
+    CART_POLE_NO_VELOCITY,
+    entry_point="gymnasium.envs.classic_control.cartpole:CartPoleEnv",
+    max_episode_steps=500,
+    additional_wrappers=(NoVelocity.wrapper_spec(kept=[0, 2]),),
+)
+gym.register(
+    PENDULUM_NO_VELOCITY,
+    entry_point="gymnasium.envs.classic_control.pendulum:PendulumEnv",
+    max_episode_steps=200,
+    additional_wrappers=(NoVelocity.wrapper_spec(kept=[0, 1]),),
+)
 
 __all__ = [
+    "CART_POLE_NO_VELOCITY",
     "CORRIDOR",
     "ENDLESS_TMAZE",
     "MEMORY",
+    "PENDULUM_NO_VELOCITY",
     "TASKS",
     "Codes",
     "CorridorEnv",
     "EndlessTMazeEnv",
     "MiniGridCodes",
+    "NoVelocity",
     "Task",
     "levels",
     "make_env",

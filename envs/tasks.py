@@ -16,12 +16,15 @@ from minigrid.minigrid_env import MiniGridEnv
 
 from envs.corridor import CorridorEnv
 from envs.endless_tmaze import EndlessTMazeEnv
+from envs.suites import suite_of_id, suite_of_spec
 from envs.wrappers import MiniGridCodes
 
 CORRIDOR = "ExpireSpan/Corridor-v0"
 ENDLESS_TMAZE = "ExpireSpan/EndlessTMaze-v0"
 MEMORY = "ExpireSpan/Memory-v0"
 """MiniGrid's Memory task of any size, with the faster observation."""
+CART_POLE_NO_VELOCITY = "ExpireSpan/CartPoleNoVelocity-v0"
+PENDULUM_NO_VELOCITY = "ExpireSpan/PendulumNoVelocity-v0"
 
 # Left, right and forward are MiniGrid's first three; its drop comes between pickup and toggle, and KeyCorridor
 # can't be solved without it: who carries the key can't pick up the ball.
@@ -109,6 +112,18 @@ TASKS: Mapping[str, Task] = MappingProxyType(
             Task("MiniGrid-KeyCorridorS3R1-v0", "KeyCorridor S3R1", _KEYS.format("two rooms of one cell")),
             Task("MiniGrid-KeyCorridorS3R2-v0", "KeyCorridor S3R2", _KEYS.format("four rooms of one cell")),
             Task("MiniGrid-KeyCorridorS3R3-v0", "KeyCorridor S3R3", _KEYS.format("six rooms of one cell")),
+            Task(
+                CART_POLE_NO_VELOCITY,
+                "CartPole without velocities",
+                "Balance a pole by position and angle alone: how fast they change shows only against the steps "
+                "before, so a memory of a few steps is enough and none at all is too little.",
+            ),
+            Task(
+                PENDULUM_NO_VELOCITY,
+                "Pendulum without velocity",
+                "Swing a pendulum up by the cosine and sine of its angle alone: which way it swings, and how fast, "
+                "shows only against the steps before, so a memory of a few steps is enough.",
+            ),
         )
     }
 )
@@ -121,9 +136,14 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     gets `Discrete(6)` (those, pickup, drop, toggle: with the key in hand the ball can't be picked up, so drop
     is needed); other MiniGrid tasks whose mission never changes keep all their actions. All of these are
     observed as image codes, `Box(0, 10, (view, view, 3), uint8)`, and have `is_success` in the last step's
-    `info`. Gymnasium's passive checks are left out there, for speed. Any other id is what `gymnasium.make`
-    gives, MiniGrid tasks whose mission says what to do among them: dropping the text would make them
-    unsolvable.
+    `info`. Gymnasium's passive checks are left out there, for speed.
+
+    POPGym's and Memory Gym's ids find their packages by themselves, and have flat spaces; where POPGym marks a
+    task as one that needs it, the previous action is part of the observation. Memory Gym's episodes have
+    `is_success`, except the endless ones.
+
+    Any other id is what `gymnasium.make` gives, MiniGrid tasks whose mission says what to do among them:
+    dropping the text would make them unsolvable.
 
     Args:
         env_id: Gymnasium's id, with its version; `module:id` imports the module first.
@@ -131,7 +151,8 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
             (`max_episode_steps`).
 
     Raises:
-        ValueError: If the id or the name of an argument is unknown (with near misses), or a value isn't allowed.
+        ValueError: If the id or the name of an argument is unknown (with near misses), a value isn't allowed, or the
+            suite that the id is of isn't installed.
     """
     spec = _find_spec(env_id)
     _check_kwargs(spec, kwargs)
@@ -140,8 +161,9 @@ def make_env(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     if is_minigrid:
         faster = _FASTER.get(_creator(spec), spec.entry_point)
         spec = replace(spec, entry_point=faster, order_enforce=False, disable_env_checker=True)
+    suite = suite_of_spec(spec)
     try:
-        env = gym.make(spec, **kwargs)
+        env = gym.make(spec, **kwargs) if suite is None else suite.make(spec, **kwargs)
     except (TypeError, AssertionError) as error:
         reason = " ".join(str(error).split()) or "a value is out of its range"
         raise ValueError(f"{env_id} can't be made with {kwargs}: {reason}") from error
@@ -190,7 +212,10 @@ def levels(env_id: str, **kwargs: Any) -> list[int] | None:
 
 def _find_spec(env_id: str) -> EnvSpec:
     module, _, name = env_id.rpartition(":")
-    if module:
+    suite = suite_of_id(name)
+    if suite is not None and module in ("", suite.module):
+        suite.load()
+    elif module:
         try:
             importlib.import_module(module)
         except ImportError as error:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, TypeGuard
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.wrappers import TransformObservation
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecTransposeImage
 
 import envs
 from envs.batched import BatchedVecEnv, make_batched
@@ -27,7 +29,7 @@ _SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary
 
 
 def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
-    """One environment, its spaces checked.
+    """One environment, its spaces checked, images with channels first.
 
     Args:
         env: id and arguments.
@@ -44,7 +46,33 @@ def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
     except UserError:
         made.close()
         raise
-    return made
+    return _channels_first(made)
+
+
+def _channels_first(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Images as Stable-Baselines3 turns them in a training: a model's spaces are then those of its environment."""
+    space = env.observation_space
+    if isinstance(space, spaces.Dict):
+        images = {
+            name: VecTransposeImage.transpose_space(part)
+            for name, part in space.spaces.items()
+            if _has_channels_last(part)
+        }
+        if not images:
+            return env
+        turned = spaces.Dict({**space.spaces, **images})
+        return TransformObservation(env, lambda seen: seen | {name: _turned(seen[name]) for name in images}, turned)
+    if not _has_channels_last(space):
+        return env
+    return TransformObservation(env, _turned, VecTransposeImage.transpose_space(space))
+
+
+def _has_channels_last(space: gym.Space[Any]) -> TypeGuard[spaces.Box]:
+    return isinstance(space, spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space)
+
+
+def _turned(image: np.ndarray) -> np.ndarray:
+    return np.moveaxis(image, -1, 0)
 
 
 def check_spaces(env_id: str, observations: gym.Space[Any], actions: gym.Space[Any]) -> None:

@@ -57,27 +57,35 @@ class Cache(NamedTuple):
 
     def written(self, write: CacheWrite) -> "Cache":
         """A new cache with `write` in it; this one stays as it is."""
-        return self._put(write, Tensor.scatter, write.elapsed_times.clone())
+        return self._put(write, Tensor.index_put, write.elapsed_times.clone())
 
     def write_(self, write: CacheWrite) -> "Cache":
         """Puts `write` into this very cache. For its sole owner, the rollout."""
-        return self._put(write, Tensor.scatter_, self.memory.elapsed_times.copy_(write.elapsed_times))
+        return self._put(write, Tensor.index_put_, self.memory.elapsed_times.copy_(write.elapsed_times))
 
-    def _put(self, write: CacheWrite, scatter: Callable[..., Tensor], elapsed_times: Tensor) -> "Cache":
-        """The cache that `scatter` makes of each tensor with the write's row at its slot, where that is kept."""
+    def _put(self, write: CacheWrite, assign: Callable[..., Tensor], elapsed_times: Tensor) -> "Cache":
+        """The cache that `assign` makes of each tensor with the write's row at its slot, where that is kept.
+
+        By `index_put`, which torch.compile leaves in place; of `scatter` it makes a copy of the whole memory.
+        """
         if self.spans.shape[-1] == 0:
             return self._replace(memory=Memory(self.memory.mems, elapsed_times))
+        # One index a dimension, up to the slot's; heads, where there are any, lie before it.
+        layers, environments, heads = (torch.arange(size, device=self.keys.device) for size in self.keys.shape[:3])
 
-        def put(buffer: Tensor, dim: int, new: Tensor) -> Tensor:
-            row = new.unsqueeze(dim).to(buffer.dtype)  # a cache may have been made under autocast
-            trailing = (1,) * (row.dim() - 2)
-            index = write.slot.reshape(*write.slot.shape, *trailing).expand_as(row)
-            kept = write.kept.reshape(*write.kept.shape, *trailing)
-            return scatter(buffer, dim, index, torch.where(kept, row, buffer.gather(dim, index)))
+        def put(buffer: Tensor, new: Tensor, *place: Tensor) -> Tensor:
+            kept = write.kept.reshape(*write.kept.shape, *(1,) * (new.dim() - 2))
+            # A cache may have been made under autocast.
+            return assign(buffer, place, torch.where(kept, new.to(buffer.dtype), buffer[place]))
 
-        memory = Memory(put(self.memory.mems, 2, write.state), elapsed_times)
+        of_state = layers[:, None], environments, write.slot
+        of_head = layers[:, None, None], environments[:, None], heads, write.slot[..., None]
+        memory = Memory(put(self.memory.mems, write.state, *of_state), elapsed_times)
         return Cache(
-            memory, put(self.keys, 3, write.key), put(self.values, 3, write.value), put(self.spans, 2, write.span)
+            memory,
+            put(self.keys, write.key, *of_head),
+            put(self.values, write.value, *of_head),
+            put(self.spans, write.span, *of_state),
         )
 
     def select(self, environments: Int[Tensor, " m"]) -> "Cache":

@@ -8,6 +8,10 @@ class CheckpointError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+class DamagedError(CheckpointError):
+    """What a file holds can't have been written so. Who knows the file adds its name, and what to do."""
+
+
 def shown(value: object, limit: int = 80) -> str:
     """A value as an error names it: plain ASCII, quoted if a string, of bounded length, whatever a file said."""
     text = ascii(value if not isinstance(value, str) else value[: limit + 1])

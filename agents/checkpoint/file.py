@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.checkpoint import header
-from agents.checkpoint.errors import CheckpointError
+from agents.checkpoint.errors import CheckpointError, DamagedError
 from agents.checkpoint.header import Entry, Header
 from agents.checkpoint.replace import kind_of, replacing
 from agents.checkpoint.tree import Tree, pack, unpack
@@ -22,7 +22,6 @@ _LENGTH = 8
 """Bytes before the header, which say how long it is."""
 _CHUNK = 1 << 20
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
-_DAMAGED = "take another checkpoint"
 
 
 def write(path: str | os.PathLike[str], tree: Tree) -> None:
@@ -92,6 +91,8 @@ def _about(path: str | os.PathLike[str], verb: str, advice: str) -> Iterator[Non
     """Names the file in errors, and makes the system's errors ours."""
     try:
         yield
+    except DamagedError as error:
+        raise CheckpointError(f"{os.fspath(path)} can't be {verb}: {error}: take another checkpoint") from error
     except CheckpointError as error:
         raise CheckpointError(f"{os.fspath(path)} can't be {verb}: {error}") from error
     except OSError as error:
@@ -114,41 +115,37 @@ def _checked(file: BinaryIO) -> Header:
     length = file.read(_LENGTH)
     header_size = int.from_bytes(length, "little")
     if len(length) < _LENGTH or not 2 <= header_size <= min(header.MAX_BYTES, size - _LENGTH):
-        raise CheckpointError(_foreign(file, size))
+        raise _foreign(file, size)
     encoded = file.read(header_size)
     if not encoded.startswith(b"{"):
-        raise CheckpointError(_foreign(file, size))
-    try:
-        parsed = header.parse(encoded, size - _LENGTH - header_size)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}: {_DAMAGED}") from None
+        raise _foreign(file, size)
+    parsed = header.parse(encoded, size - _LENGTH - header_size)
     begin, end = header.DIGEST.start, header.DIGEST.stop
     checksum = hashlib.sha256(length + encoded[:begin] + header.NO_DIGEST + encoded[end:])
     while chunk := file.read(_CHUNK):
         checksum.update(chunk)
     if checksum.hexdigest().encode() != encoded[header.DIGEST]:
-        raise CheckpointError(f"it is damaged, its checksum is wrong: {_DAMAGED}")
+        raise DamagedError("it is damaged, its checksum is wrong")
     file.seek(_LENGTH + header_size)
     return parsed
 
 
-def _foreign(file: BinaryIO, size: int) -> str:
+def _foreign(file: BinaryIO, size: int) -> CheckpointError:
     """What is wrong with a file that doesn't begin as a safetensors file does."""
     file.seek(0)
     start = file.read(_CHUNK)
     if start.startswith(b"PK"):
-        # An archive's names stand at its end.
-        file.seek(max(0, size - _CHUNK))
+        file.seek(max(0, size - _CHUNK))  # an archive's names stand at its end
         if b"_stable_baselines3_version" in file.read(_CHUNK):
-            return "it is Stable-Baselines3's zip, which unpickles code: save the model again with this version"
-        return (
+            return CheckpointError(
+                "it is Stable-Baselines3's zip, which unpickles code: save the model again with this version"
+            )
+        return CheckpointError(
             "it is a zip archive, as torch.save writes them with pickled code in it: give a checkpoint of expire-span"
         )
     if _PICKLE.match(start):
-        return "it is a pickle, and reading it runs code: give a checkpoint of expire-span"
-    if size == 0:
-        return f"it is empty: {_DAMAGED}"
-    return f"it is cut off, or no safetensors file: {_DAMAGED}"
+        return CheckpointError("it is a pickle, and reading it runs code: give a checkpoint of expire-span")
+    return DamagedError("it is cut off, or no safetensors file" if size else "it is empty")
 
 
 def _tensor(file: BinaryIO, entry: Entry) -> Tensor:
@@ -159,9 +156,9 @@ def _tensor(file: BinaryIO, entry: Entry) -> Tensor:
     except RuntimeError:
         raise CheckpointError(f"a tensor of {size} bytes doesn't fit in memory: free some") from None
     if file.readinto(data.numpy()) != size:  # type: ignore[attr-defined]  # a BufferedReader has it, BinaryIO doesn't say so
-        raise CheckpointError(f"it became shorter while it was read: {_DAMAGED}")
+        raise DamagedError("it became shorter while it was read")
     if entry.dtype == torch.bool and bool((data > 1).any()):
-        raise CheckpointError(f"it has truth values that are neither 0 nor 1: {_DAMAGED}")
+        raise DamagedError("it has truth values that are neither 0 nor 1")
     return data.view(entry.dtype).reshape(entry.shape)
 
 

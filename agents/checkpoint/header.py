@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from agents.checkpoint import strict_json
-from agents.checkpoint.errors import CheckpointError, shown
+from agents.checkpoint.errors import CheckpointError, DamagedError, shown
 from agents.checkpoint.tree import DTYPES, MAX_DEPTH
 
 FORMAT, VERSION = "expire-span checkpoint", "1"
@@ -76,11 +76,11 @@ def make(document: str, tensors: Mapping[str, Tensor]) -> bytes:
     encoded += b" " * (-len(encoded) % 8)
     try:
         if len(encoded) > MAX_BYTES:
-            raise CheckpointError(f"its header has {len(encoded)} bytes, {MAX_BYTES} at most can be read")
+            raise DamagedError(f"its header has {len(encoded)} bytes, {MAX_BYTES} at most can be read")
         # What is written is what the reader's own rules let through.
         parse(encoded, start)
         strict_json.loads(document, MAX_DEPTH + 1)
-    except CheckpointError as error:
+    except DamagedError as error:
         raise CheckpointError(
             f"{error}: give it fewer and larger arrays in place of single values, and shorter texts"
         ) from None
@@ -95,17 +95,18 @@ def parse(encoded: bytes, data_size: int) -> Header:
         data_size: bytes in the file that follow it.
 
     Raises:
-        CheckpointError: if anything doesn't fit. The checksum isn't looked at.
+        DamagedError: if anything doesn't fit. The checksum isn't looked at.
+        CheckpointError: if it is another program's, or of another version.
     """
     try:
         header = strict_json.loads(encoded.decode(), max_depth=3)
     except UnicodeDecodeError:
-        raise CheckpointError("its header isn't text") from None
-    except CheckpointError as error:
-        raise CheckpointError(f"its header is refused: {error}") from None
+        raise DamagedError("its header isn't text") from None
+    except DamagedError as error:
+        raise DamagedError(f"its header is refused: {error}") from None
     metadata = header.pop("__metadata__", None) if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise CheckpointError("it is a safetensors file of something else, not a checkpoint of expire-span")
+        raise CheckpointError("it is a safetensors file of something else: give a checkpoint of expire-span")
     if metadata.get("version") != VERSION:
         raise CheckpointError(
             f"its format has version {shown(metadata.get('version'))}, and this expire-span reads {VERSION}: take the "
@@ -117,18 +118,18 @@ def parse(encoded: bytes, data_size: int) -> Header:
         case _:
             placed = False
     if not placed:
-        raise CheckpointError("its metadata aren't laid out as this format has them")
+        raise DamagedError("its metadata aren't laid out as this format has them")
     if len(header) > MAX_TENSORS:
-        raise CheckpointError(f"it has {len(header)} tensors, {MAX_TENSORS} at most can be read")
+        raise DamagedError(f"it has {len(header)} tensors, {MAX_TENSORS} at most can be read")
     entries = [(name, _entry(name, description)) for name, description in header.items()]
     entries.sort(key=lambda item: item[1][2:])
     position = 0
     for name, entry in entries:
         if entry.start != position:
-            raise CheckpointError(f"its tensor {shown(name)} begins at byte {entry.start}, not at {position}")
+            raise DamagedError(f"its tensor {shown(name)} begins at byte {entry.start}, not at {position}")
         position = entry.stop
     if position != data_size:
-        raise CheckpointError(f"its tensors have {position} bytes, and {data_size} are in the file")
+        raise DamagedError(f"its tensors have {position} bytes, and {data_size} are in the file")
     return Header(document, dict(entries))
 
 
@@ -140,11 +141,11 @@ def _entry(name: str, description: Any) -> Entry:
         case _:
             plain = known = False
     if not (plain and known):
-        raise CheckpointError(f"its tensor {shown(name)} is described as {shown(description)}, which isn't read here")
+        raise DamagedError(f"its tensor {shown(name)} is described as {shown(description)}, which isn't read here")
     itemsize = DTYPES[dtype].itemsize
     # Zeros count as ones: strides are computed for empty tensors too, and must fit in 64 bits.
     if min(shape, default=0) < 0 or math.prod(max(size, 1) for size in shape) * itemsize >= 2**63:
-        raise CheckpointError(f"its tensor {shown(name)} has the impossible shape {shown(shape)}")
+        raise DamagedError(f"its tensor {shown(name)} has the impossible shape {shown(shape)}")
     if start < 0 or stop - start != math.prod(shape) * itemsize:
-        raise CheckpointError(f"its tensor {shown(name)} has bytes {start} to {stop} for {dtype} of {shown(shape)}")
+        raise DamagedError(f"its tensor {shown(name)} has bytes {start} to {stop} for {dtype} of {shown(shape)}")
     return Entry(DTYPES[dtype], tuple(shape), start, stop)

@@ -98,8 +98,9 @@ def _lock(file: int, folder: str | os.PathLike[str]) -> None:
         found = _HOLDER.match(os.pread(file, 512, 0))
         holder = f"process {found[1].decode()} on {found[2].decode()}" if found else "another process"
         raise CheckpointError(f"{folder} is in use by {holder}: wait until it has ended, or give another folder")
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    with suppress(OSError):  # a full disk takes no name, and a lock all the same
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
 
 def _close_in_child() -> None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from agents.checkpoint import strict_json
-from agents.checkpoint.errors import CheckpointError, shown
+from agents.checkpoint.errors import CheckpointError, DamagedError, shown
 
 Tree: TypeAlias = Any
 """None, bool, int, float, str, a PyTorch tensor, a NumPy array or scalar; lists, and dictionaries with string keys, of
@@ -84,12 +84,12 @@ def unpack(document: str, tensors: Mapping[str, Tensor], device: torch.device | 
         device: for the tensors; arrays stay on the host.
 
     Raises:
-        CheckpointError: if the document isn't one, or names other tensors than there are.
+        DamagedError: if the document isn't one, or names other tensors than there are.
     """
     left = dict(tensors)
     tree = _unpacked(strict_json.loads(document, MAX_DEPTH + 1), "", left, torch.device(device))
     if left:
-        raise CheckpointError(f"its tensor {shown(next(iter(left)))} has no place in the document")
+        raise DamagedError(f"its tensor {shown(next(iter(left)))} has no place in the document")
     return tree
 
 
@@ -132,15 +132,16 @@ def _packed(value: Tree, where: str, depth: int, tensors: dict[str, Tensor]) -> 
     if kind is list:
         items = (_packed(item, f"{where}/{i}", depth - 1, tensors) for i, item in enumerate(value))
         return ["list", *items]
+    for key in value:
+        if type(key) is not str:
+            raise CheckpointError(f"{shown(where)} has the key {shown(key)}, which isn't a string: make it one")
+        if any("\ud800" <= letter <= "\udfff" for letter in key):
+            raise CheckpointError(f"{shown(where)} has the key {shown(key)}, which isn't Unicode: give it another")
     return {key: _packed(item, _below(where, key), depth - 1, tensors) for key, item in value.items()}
 
 
-def _below(where: str, key: object) -> str:
+def _below(where: str, key: str) -> str:
     """The pointer to a dictionary's item."""
-    if type(key) is not str:
-        raise CheckpointError(f"{shown(where)} has the key {shown(key)}, which isn't a string: make it one")
-    if any("\ud800" <= letter <= "\udfff" for letter in key):
-        raise CheckpointError(f"{shown(where)} has the key {shown(key)}, which isn't Unicode: give it another")
     return f"{where}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
@@ -183,4 +184,4 @@ def _unpacked(node: Any, where: str, left: dict[str, Tensor], device: torch.devi
             return struct.unpack(">d", bytes.fromhex(digits))[0]
         case ["int", str(digits)] if _INT.fullmatch(digits):
             return int(digits, 16)
-    raise CheckpointError(f"its document says {shown(node)} at {shown(where)}, which stands for nothing in the file")
+    raise DamagedError(f"its document says {shown(node)} at {shown(where)}, which stands for nothing in the file")
