@@ -1,6 +1,6 @@
 """The policy's step in some of the environments, with all that a rollout keeps of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 from torch.distributions import Distribution
 
+from agents.captured import Machinery, captured
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy, PolicyState
 from agents.rollout import SegmentRolloutBuffer
@@ -97,6 +98,14 @@ class Actor:
         """
         values = self.values(self.final_obs, torch.zeros_like(self.cut))
         self.bootstraps.index_copy_(0, self.index - 1, values.masked_fill(~self.cut, 0)[None])
+
+    def bootstrapping(self, machinery: Machinery) -> Callable[[], None]:
+        """`bootstrap` as a program, compiled and captured by now: the first use may come after many rollouts."""
+        self.rewind(1)
+        run = captured(self.bootstrap, lambda: None, machinery)
+        run()
+        self.rewind()
+        return run
 
     @torch.no_grad()
     def values(self, obs: PyTorchObs, starts: Bool[Tensor, " n_envs"]) -> Float[Tensor, " n_envs"]:

@@ -41,21 +41,3 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
     with torch.cuda.graph(graph):
         program()
     return graph.replay
-
-
-class Repeatable:
-    """A program that may run twice to the same effect as once: it is captured at its first call.
-
-    Args:
-        program: as in `captured`.
-        machinery: whether to compile and to capture.
-    """
-
-    def __init__(self, program: Callable[[], None], machinery: Machinery) -> None:
-        self._program, self._machinery = program, machinery
-        self._captured: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        if self._captured is None:
-            self._captured = captured(self._program, lambda: None, self._machinery)
-        self._captured()

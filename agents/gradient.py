@@ -1,10 +1,12 @@
 """The gradient of a minibatch as one program; on CUDA one captured graph."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from agents.captured import Machinery, Repeatable
+from agents.captured import Machinery, captured
 from agents.loss import LossParts, Weights, ppo_loss
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
@@ -42,7 +44,8 @@ class MinibatchGradient:
         self._rows = torch.zeros(segments, dtype=torch.long, device=policy.device)
         self._parts = torch.zeros(len(LossParts._fields), device=policy.device)
         # The loss compiles its own gradient; zeroing and cutting compile to nothing faster.
-        self._run = Repeatable(lambda: self._program(self._rows), machinery._replace(compiles=False))
+        self._machinery = machinery._replace(compiles=False)
+        self._run: Callable[[], None] | None = None
 
     def __call__(self, rows: Int[Tensor, " segments"]) -> LossParts:
         """The loss of these segments of the buffer and its parts; the gradient is left in the parameters."""
@@ -52,6 +55,8 @@ class MinibatchGradient:
             self._program(rows)
         else:
             self._rows.copy_(rows)
+            if self._run is None:
+                self._run = captured(lambda: self._program(self._rows), lambda: None, self._machinery)
             self._run()
         return LossParts(*self._parts.clone())
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor
 
 from agents.actor import Actor, copy_from_host
-from agents.captured import Machinery, Repeatable, captured
+from agents.captured import Machinery, captured
 from agents.collection import Outcome, Position, RolloutStep
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy
@@ -178,7 +178,7 @@ class Group:
         self.act = captured(self.actor.act, self.actor.rewind, machinery)
         self.sent = np.zeros(0)
         """The last actions, as the environments take them."""
-        self._bootstrap = Repeatable(self.actor.bootstrap, machinery)
+        self._bootstrap = self.actor.bootstrapping(machinery)
 
     def bootstrap(self, dones: np.ndarray, infos: Sequence[dict[str, Any]]) -> None:
         """Lets the actor write the values of final observations where a time limit cut episodes off."""

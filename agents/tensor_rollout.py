@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
 from agents.actor import Actor
-from agents.captured import Machinery, Repeatable, captured
+from agents.captured import Machinery, captured
 from agents.collection import Episodes, Outcome, Position, RolloutStep
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy
@@ -86,7 +86,7 @@ class TensorRollout:
         before = env.get_state()
         self._step = captured(self._program, self._actor.rewind, machinery)
         env.set_state(before)
-        self._bootstrap = Repeatable(self._actor.bootstrap, machinery)
+        self._bootstrap = self._actor.bootstrapping(machinery)
 
     def begin(self, position: Position) -> None:
         """Begins a rollout."""

@@ -1,4 +1,4 @@
-"""The command line: `expire-span train | evaluate | record | curves | tasks | bench`."""
+"""The command line: `expire-span train | evaluate | record | curves | tasks | bench | tune`."""
 
 import dataclasses
 import os
@@ -11,26 +11,34 @@ from typing import Annotated, TextIO
 import tyro
 from tyro.conf import subcommand
 
-from experiments import presets
+from experiments import preset_file, presets
 from experiments.arguments import merged
-from experiments.config import BenchConfig, CurvesConfig, EvaluateConfig, RecordConfig, TasksConfig, TrainConfig
+from experiments.config import (
+    BenchConfig,
+    CurvesConfig,
+    EvaluateConfig,
+    RecordConfig,
+    TasksConfig,
+    TrainConfig,
+    TuneConfig,
+)
 from experiments.errors import UserError, one_line
 
 PROGRAM = "expire-span"
 
-Command = TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig | BenchConfig
+Command = TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig | BenchConfig | TuneConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit status: 0, 1 if a row of `bench` failed, 2 after a mistake of the user,
-    128 + N after signal N.
+    """Runs the program and returns its exit status: 0, 1 if a row of `bench` failed or no trial of `tune` ended well,
+    2 after a mistake of the user, 128 + N after signal N.
 
     Args:
         arguments: of the command line; None for `sys.argv`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     show_warning = warnings.showwarning
-    warnings.showwarning = _show_warning
+    warnings.showwarning = print_warning
     try:
         return _run(parse(words), words)
     except UserError as error:
@@ -51,12 +59,14 @@ def parse(words: list[str]) -> Command:
     """The command and its settings, a preset or the run to go on with already in them.
 
     Raises:
-        UserError: for an unknown preset or a run that can't be read.
+        UserError: for an unknown preset, or a preset's file or a run that can't be read.
         SystemExit: for what tyro can't parse (status 2), and after --help (status 0).
     """
     base = TrainConfig()
     if words and words[0] == "train":
         base = _base(_value_of(words, "--preset"), _value_of(words, "--continue-from"))
+    elif words and words[0] == "tune":
+        base = _base(_value_of(words, "--preset"), None)
     commands = (
         Annotated[TrainConfig, subcommand("train", default=base)]
         | Annotated[EvaluateConfig, subcommand("evaluate")]
@@ -64,6 +74,7 @@ def parse(words: list[str]) -> Command:
         | Annotated[CurvesConfig, subcommand("curves")]
         | Annotated[TasksConfig, subcommand("tasks")]
         | Annotated[BenchConfig, subcommand("bench")]
+        | Annotated[TuneConfig, subcommand("tune", default=TuneConfig(study=tyro.MISSING, train=base))]
     )
     command: Command = tyro.cli(
         commands,
@@ -73,7 +84,9 @@ def parse(words: list[str]) -> Command:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     if isinstance(command, TrainConfig):
-        command = _with_base_arguments(command, base)
+        command = _with_base(command, base)
+    elif isinstance(command, TuneConfig):
+        command = dataclasses.replace(command, train=_with_base(command.train, base))
     return command
 
 
@@ -86,13 +99,20 @@ def _base(preset: str | None, continue_from: str | None) -> TrainConfig:
         from experiments.runs import read_config
 
         return dataclasses.replace(read_config(Path(continue_from)), run_dir=None, overwrite=False)
-    return TrainConfig() if preset is None else dataclasses.replace(presets.load(preset).config, preset=preset)
+    if preset is None:
+        return TrainConfig()
+    is_file = preset_file.is_file_name(preset)
+    config = preset_file.read(Path(preset)) if is_file else presets.load(preset).config
+    return dataclasses.replace(config, preset=preset)
 
 
-def _with_base_arguments(config: TrainConfig, base: TrainConfig) -> TrainConfig:
-    """The arguments given are added to the preset's, if it's still the preset's environment."""
+def _with_base(config: TrainConfig, base: TrainConfig) -> TrainConfig:
+    """The arguments given are added to the preset's, if it's still the preset's environment; a file has a name too."""
     if config.continue_from is not None:
         return config
+    if config.preset is not None and preset_file.is_file_name(config.preset):
+        # Runs are named after it; the command, which a run's record has, says where it lies.
+        config = dataclasses.replace(config, preset=Path(config.preset).stem)
     if config.env.env_id != base.env.env_id:
         # A preset's arguments are its environment's.
         kept = () if config.env.env_args == base.env.env_args else config.env.env_args
@@ -140,6 +160,10 @@ def _run(command: Command, words: list[str]) -> int:
             from experiments.bench.command import bench
 
             return bench(command)
+        case TuneConfig():
+            from experiments.tune.command import tune
+
+            return tune(command, _program(), words)
 
 
 def _program() -> str:
@@ -147,7 +171,7 @@ def _program() -> str:
     return "python -m experiments" if Path(sys.argv[0]).name == "__main__.py" else PROGRAM
 
 
-def _show_warning(
+def print_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -155,7 +179,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning on one line; those of other packages' inner affairs aren't the user's."""
+    """As `warnings.showwarning`, but on one line; other packages' inner affairs aren't the user's."""
     if issubclass(category, UserWarning) and "pkg_resources" not in str(message):
         text = one_line(message) if isinstance(message, Warning) else message
         print(f"{PROGRAM}: warning: {text}", file=file or sys.stderr)

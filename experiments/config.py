@@ -171,8 +171,9 @@ class TrainConfig:
     """The memory core."""
     agent: AgentConfig = field(default_factory=AgentConfig)
     """The agent."""
-    preset: Annotated[str | None, arg(metavar="NAME")] = None
-    """Settings known to work, by name (`expire-span tasks` lists them); what else is given here goes before them."""
+    preset: Annotated[str | None, arg(metavar="NAME|FILE")] = None
+    """Settings known to work, by name (`expire-span tasks` lists them), or a file of settings, such as the best.json of
+    a study (`expire-span tune`); what else is given here goes before them."""
     run_dir: Annotated[str | None, arg(metavar="DIR")] = None
     """Folder for the run, which must be new or empty; None for one in runs/ named after the
     preset or environment and the seed."""
@@ -380,3 +381,37 @@ class BenchConfig:
     """Print a JSON list of the rows, and nothing else, on standard output."""
     output: Annotated[str | None, arg(metavar="FILE")] = None
     """File for the rows as JSON, beside what is printed."""
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Search for settings: trains many agents, learns from each what to try next, and keeps the best (docs/tuning.md).
+
+    All that train can be told can be told here; what isn't searched stays as it is told.
+    """
+
+    study: Annotated[str, arg(metavar="DIR")]
+    """Folder of the study: a new one, or one to go on with, by the same command. Given several times at once it shares
+    the work."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """What a trial trains with, for --total-timesteps each, all with the same --seed. --run-dir, --overwrite and
+    --continue-from don't belong here: the runs lie in the study."""
+    search: Annotated[tuple[str, ...], arg(metavar="NAME=LOW:HIGH[:log]|NAME=A,B,C ...")] = ()
+    """What to search, such as learning_rate=1e-4:1e-2:log slots=16:64 depth=1,2. Without it: the usual numbers of PPO,
+    and sizes around those that are set, but nothing that the command line sets."""
+    trials: int = 50
+    """Trials that the study is to have in all."""
+    startup_trials: int = 10
+    """Trials that are drawn at random, before others are chosen by what these were like; the median pruner waits for as
+    many complete ones."""
+    pruner: Literal["median", "halving", "none"] = "median"
+    """Which trials end early: median, those whose training success is below the median of the others at the same
+    step; halving, at a quarter and at half of the steps the worse half (successive halving); none."""
+    episodes: int = 100
+    """Fresh episodes that a trial is judged by at its end, the same ones for all, with the likeliest actions."""
+    workers: int = 1
+    """Processes that run trials side by side."""
+    keep_runs: int = 3
+    """Run folders to keep, those of the best trials."""
+    json: bool = False
+    """Print one JSON object, and nothing else, on standard output."""

@@ -1,0 +1,77 @@
+"""Presets as files: what `train --preset FILE.json` reads and `tune` writes."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.config import TrainConfig
+from experiments.errors import UserError, near_misses, one_line
+from experiments.settings import SECTIONS, described, is_of, kinds
+
+FORMAT_VERSION = 1
+"""Of the file. Raise it when a file written before can no longer be read."""
+
+_OF_A_RUN = {"preset", "run_dir", "overwrite", "continue_from"}
+"""Settings that say where a training lies, not what it is."""
+_OF_A_MACHINE = {"device", "torch_threads", "progress", "checkpoint_every", "keep_checkpoints"}
+"""Settings that are left out of a file, though one may have them."""
+
+
+def is_file_name(preset: str) -> bool:
+    """Whether what `--preset` was given is meant as a file, not as a name."""
+    return preset.endswith(".json") or "/" in preset or os.sep in preset
+
+
+def content(config: TrainConfig, title: str) -> dict[str, Any]:
+    """The file's content: a title for people, and the settings."""
+    settings = dataclasses.asdict(config)
+    kept = {name: value for name, value in settings.items() if name not in _OF_A_RUN | _OF_A_MACHINE}
+    return {"format_version": FORMAT_VERSION, "title": title, "config": kept}
+
+
+def read(path: Path) -> TrainConfig:
+    """The settings in a file; those that it doesn't have are the defaults.
+
+    Raises:
+        UserError: if there is no such file, it isn't a preset's, or has a setting that doesn't exist or a value of
+            the wrong type.
+    """
+    if path.is_dir():
+        raise UserError(f"--preset {path} is a folder: give a file, such as the best.json of a study")
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"--preset {path}: there is no such file") from None
+    except OSError as error:
+        raise UserError(f"--preset {path} can't be read: {error.strerror}") from None
+    # RecursionError: brackets nested too deeply.
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--preset {path} isn't JSON: {one_line(error)}") from None
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict) or "format_version" not in record:
+        raise UserError(f"--preset {path} isn't a preset: it needs a format_version and a config, as best.json has")
+    if record["format_version"] != FORMAT_VERSION:
+        raise UserError(f"--preset {path} is of format {record['format_version']}, this version reads {FORMAT_VERSION}")
+    settings = record["config"]
+    known = {name: kind for name, kind in kinds(TrainConfig).items() if name not in _OF_A_RUN | SECTIONS.keys()}
+    top = {name: value for name, value in settings.items() if name not in SECTIONS}
+    arguments = _checked(path, "config", top, known)
+    for name, section in SECTIONS.items():
+        if name in settings:
+            arguments[name] = section(**_checked(path, name, settings[name], kinds(section)))
+    return TrainConfig(**arguments)
+
+
+def _checked(path: Path, where: str, values: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as keyword arguments, lists as tuples. Raises a `UserError` for what isn't known or is of no such
+    type."""
+    if not isinstance(values, dict):
+        raise UserError(f"--preset {path}: {where} must be an object of settings")
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"--preset {path}: {where} has no setting {name!r}: {near_misses(name, known)}")
+        if not is_of(value, known[name]):
+            raise UserError(f"--preset {path}: {where} {name} {value!r}: must be {described(known[name])}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
