@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium import spaces
 from jaxtyping import Shaped
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -37,9 +38,11 @@ class MiniGridExtractor(BaseFeaturesExtractor):
         self.linear = nn.Sequential(nn.Linear(height * width * embedding_dim, features_dim), nn.ReLU())
 
     def forward(self, observations: Shaped[Tensor, "batch height width channels"]) -> Shaped[Tensor, "batch features"]:
-        codes = observations.long()
-        cells = sum((embed(codes[..., c]) for c, embed in enumerate(self.embeddings)), start=codes.new_zeros(()))
-        return self.linear(cells.flatten(1))
+        tables = torch.cat([*self.embeddings.parameters()])
+        # As a matrix product, whose gradient is one, too: that of a table looked up is a sum into very few rows, of
+        # which each addition waits for the last.
+        one_hot = observations[..., None] == torch.arange(len(tables) // len(self.embeddings), device=tables.device)
+        return self.linear((one_hot.flatten(-2).to(tables.dtype) @ tables).flatten(1))
 
 
 def is_minigrid_codes(space: gym.Space) -> bool:
