@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from agents.captured import Machinery, captured
+from agents.cores import Memory, tensors_of
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy, PolicyState
 from agents.rollout import SegmentRolloutBuffer
-from expire_span import Cache, Memory
 
 
 class Actor:
@@ -41,6 +41,8 @@ class Actor:
         self._statistics = statistics
         self.obs = self._empty_obs()
         self.starts = torch.ones_like(buffer.episode_starts[0, rows])
+        self.masks = None if buffer.action_masks is None else torch.ones_like(buffer.action_masks[0, rows])
+        """What may be done in the step to come; None where the buffer keeps no masks."""
         self.actions = torch.zeros_like(buffer.actions[0, rows])
         self.index = torch.zeros(1, dtype=torch.long, device=policy.device)
         """Number of the rollout's step that comes next."""
@@ -61,7 +63,7 @@ class Actor:
     def begin(self, memory: Memory) -> None:
         """Begins a rollout with this memory, projected by the weights as they are now."""
         self.state = self.state._replace(version=self.policy.weights_version())
-        for mine, now in zip(_tensors(self.state.cache), _tensors(self.policy.core.cache(memory)), strict=True):
+        for mine, now in zip(tensors_of(self.state.cache), tensors_of(self.policy.core.cache(memory)), strict=True):
             mine.copy_(now)
         self.bootstraps.zero_()
         self.rewind()
@@ -76,15 +78,22 @@ class Actor:
         copy_from_host(self.obs, obs)
         copy_from_host(self.starts, starts.astype(bool))
 
+    def allow(self, masks: Bool[np.ndarray, "n_envs choices"]) -> None:
+        """Takes the masks of the step to come from the host."""
+        assert self.masks is not None
+        copy_from_host(self.masks, masks)
+
     def keep_memory(self, step: int) -> None:
         """Lets the buffer keep the memory before `step`, if a segment begins there."""
         self.buffer.store_memory(step, self.state.cache.memory, self.rows)
 
     @torch.no_grad()
     def act(self) -> None:
-        """Acts once: reads `obs` and `starts`; writes `actions`, the memory, the buffer; counts the step."""
-        step = self.policy.step(self.obs, self.state.cache, self.starts)
-        self.buffer.store(self.index, self.obs, self.starts, step.actions, step.values, step.log_prob, self.rows)
+        """Acts once: reads `obs`, `starts`, `masks`; writes `actions`, the memory, the buffer; counts the step."""
+        step = self.policy.step(self.obs, self.state.cache, self.starts, action_masks=self.masks)
+        self.buffer.store(
+            self.index, self.obs, self.starts, step.actions, step.values, step.log_prob, self.rows, self.masks
+        )
         self._statistics.add(self.index, step.core, self.rows)
         self.state.cache.write_(step.core.write)
         self.actions.copy_(step.actions.reshape(self.actions.shape))
@@ -134,7 +143,3 @@ def copy_from_host(target: PyTorchObs, source: Any) -> None:
     if target.is_cuda:
         tensor = tensor.pin_memory()
     target.copy_(tensor, non_blocking=True)
-
-
-def _tensors(cache: Cache) -> tuple[Tensor, ...]:
-    return (*cache.memory, *cache[1:])

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from expire_span import Memory
+from agents.cores import Memory
 
 
 class Timings(NamedTuple):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,13 +12,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor
 
+from agents.action_masks import get_action_masks
 from agents.actor import Actor, copy_from_host
 from agents.captured import Machinery, captured
 from agents.collection import Outcome, Position, RolloutStep
+from agents.cores import Memory, mapped
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
-from expire_span import Memory
 
 
 @runtime_checkable
@@ -70,7 +72,7 @@ class HostRollout:
         self._stopping, self.waited = False, 0.0
         for group in self.groups:
             rows = group.actor.rows
-            group.actor.begin(Memory(*(part[:, rows] for part in memory)))
+            group.actor.begin(mapped(itemgetter((slice(None), rows)), memory))
             group.actor.see(_rows(position.obs, rows), position.starts[rows])
 
     def steps(self) -> Iterator[RolloutStep]:
@@ -120,6 +122,9 @@ class HostRollout:
             self._prepare(step)
         group = self.groups[number]
         group.actor.keep_memory(step)
+        if group.actor.masks is not None:
+            # Asked for here, where the group's environments wait for their actions.
+            group.actor.allow(get_action_masks(self.env, range(self.env.num_envs)[group.actor.rows]))
         group.act()
         self._in_flight = True
         # A copy: on the CPU they would be the very tensor that the next step writes to.
@@ -160,7 +165,7 @@ class HostRollout:
         memories = [group.actor.state.cache.memory for group in self.groups]
         if len(memories) == 1:
             return memories[0]
-        return Memory(*(torch.cat(parts, dim=1) for parts in zip(*memories, strict=True)))
+        return mapped(lambda *parts: torch.cat(parts, dim=1), *memories)
 
 
 class Group:

@@ -45,6 +45,7 @@ class LossParts(NamedTuple):
     value_loss: Float[Tensor, ""]
     entropy_loss: Float[Tensor, ""]
     span_loss: Float[Tensor, ""]
+    """0 of a core without spans."""
     approx_kl: Float[Tensor, ""]
     """Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html"""
     clip_fraction: Float[Tensor, ""]
@@ -61,7 +62,7 @@ def ppo_loss(
         weights: of the parts.
         normalize_advantage: to mean 0 and deviation 1 in the minibatch.
     """
-    now = policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts)
+    now = policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts, batch.action_masks)
     advantages = batch.advantages
     if normalize_advantage and advantages.numel() > 1:
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)

@@ -4,11 +4,33 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from agents.cores import CoreStep, MemoryCore
 from expire_span import ExpireSpanCore, StepOutput
 
 
 class MemoryStatistics:
-    """Sums over a rollout's steps, in tensors that stay where they are; nothing waits for the device until `read`.
+    """Of a core of which nothing is known but that it is one: none."""
+
+    def clear(self) -> None:
+        """Begins a rollout."""
+
+    def add(self, index: Int[Tensor, " 1"], step: CoreStep, rows: slice = slice(None)) -> None:
+        """Counts one step of the environments `rows`; `index` is the step's number in the rollout."""
+
+    def read(self) -> dict[str, float]:
+        """The statistics by name, of a whole rollout."""
+        return {}
+
+
+def statistics_of(core: MemoryCore, n_steps: int, n_envs: int, device: torch.device) -> MemoryStatistics:
+    """What counts in rollouts of so many steps and environments."""
+    return SlotStatistics(n_steps, n_envs, core, device) if isinstance(core, ExpireSpanCore) else MemoryStatistics()
+
+
+class SlotStatistics(MemoryStatistics):
+    """Of an expiring memory: sums over a rollout's steps, in tensors that stay where they are.
+
+    Nothing waits for the device until `read`.
 
     Args:
         n_steps: steps of a rollout.
@@ -27,8 +49,9 @@ class MemoryStatistics:
         """Begins a rollout."""
         self._sums.zero_()
 
-    def add(self, index: Int[Tensor, " 1"], step: StepOutput, rows: slice = slice(None)) -> None:
-        """Counts one step of the environments `rows`; `index` is the step's number in the rollout."""
+    def add(self, index: Int[Tensor, " 1"], step: CoreStep, rows: slice = slice(None)) -> None:
+        """Counts one step; see `MemoryStatistics.add`."""
+        assert isinstance(step, StepOutput)
         live = (step.masks > 0).float().sum(-1).sum(-1)
         on_ramp = ((step.masks > 0) & (step.masks < 1)).float().sum(-1).sum(-1)
         sums = torch.stack((live, on_ramp, step.evicted_live.float().sum(-1)))

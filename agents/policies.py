@@ -1,7 +1,9 @@
-"""Actor-critic policies with an expiring memory, by Stable-Baselines3's names."""
+"""Actor-critic policies with a memory, by Stable-Baselines3's names."""
 
+import inspect
 import itertools
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,26 +19,35 @@ from stable_baselines3.common.torch_layers import (
     NatureCNN,
 )
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
+from agents.action_masks import checked_masks, masked_logits
+from agents.cores import CoreCache, CoreStep, Memory, MemoryCore, checked, core_maker
 from agents.extractors import MiniGridExtractor, is_minigrid_codes
-from expire_span import NO_FLEX_GRADIENT, Cache, ExpireSpanCore, Memory, StepOutput
+from agents.policy_saving import load_tree, policy_from_tree, policy_to_tree, save_tree
+from expire_span import CoreOutput, ExpireSpanCore
+
+Self = TypeVar("Self", bound="ExpireSpanActorCriticPolicy")
 
 _POLICIES = itertools.count()
 """Numbers the policies of this process, so that one's state isn't taken for another's."""
+
+_OF_SB3 = inspect.signature(ActorCriticPolicy.__init__).parameters
+"""The arguments that SB3's policy takes; all others are the core's."""
 
 
 class PolicyState(NamedTuple):
     """What a policy carries from step to step of each environment; on the policy's device."""
 
-    cache: Cache
+    cache: CoreCache
     version: tuple[int, int]
-    """Which policy's weights, after how many changes, the cache's projections were made with."""
+    """Which policy's weights, after how many changes, the cache was made with."""
 
     @property
     def n_envs(self) -> int:
         """Number of environments that the state is of."""
-        return self.cache.memory.mems.shape[1]
+        return self.cache.memory[0].shape[1]
 
 
 class Step(NamedTuple):
@@ -46,8 +57,8 @@ class Step(NamedTuple):
     """As the action distribution has them: a Box's actions as vectors, whatever its shape."""
     values: Float[Tensor, " n_envs"]
     log_prob: Float[Tensor, " n_envs"]
-    core: StepOutput
-    """What the memory core did: expire masks, attention, what it writes."""
+    core: CoreStep
+    """What the memory core did: what it writes, of an `ExpireSpanCore` expire masks and attention, too."""
 
 
 class Act(NamedTuple):
@@ -57,8 +68,8 @@ class Act(NamedTuple):
     """As the action distribution has them: a Box's actions as vectors, whatever its shape."""
     values: Float[Tensor, " n_envs"]
     log_prob: Float[Tensor, " n_envs"]
-    step: StepOutput
-    """What the memory core did: expire masks, attention, what it wrote."""
+    step: CoreStep
+    """What the memory core did: what it wrote, of an `ExpireSpanCore` expire masks and attention, too."""
     state: PolicyState
     """The state after this step."""
 
@@ -71,10 +82,13 @@ class Evaluation(NamedTuple):
     entropy: Float[Tensor, "segments steps"] | None
     """None where the action distribution has no closed form."""
     span_loss: Float[Tensor, ""]
+    """0 of a core without spans."""
 
 
 class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     """Features extractor, memory core, then SB3's policy and value networks.
+
+    What isn't the core is the same whatever the core.
 
     Beside the arguments below it takes those of SB3's `ActorCriticPolicy`, with three differences: `net_arch` is
     empty by default (the core's output goes straight to the heads), features are always shared, and the value head
@@ -84,14 +98,19 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         observation_space: any that SB3 has a features extractor for.
         action_space: Box, Discrete, MultiDiscrete or MultiBinary.
         lr_schedule: learning rate by progress remaining.
-        dim, depth, heads, slots, max_span, ramp_length, seq_len, spans, initial_span, backend: of the memory core,
-            see `expire_span.ExpireSpanCore`.
+        core: the memory core: `"expire-span"`, `"transformer-xl"`, `"lstm"`, `"gru"`, or a class or function that makes
+            an `agents.cores.MemoryCore`. It gets the keyword arguments that aren't the policy's: see
+            `agents.cores.choice` for those of the four and their defaults (`dim` 128, `depth` 2; of an expiring memory
+            `heads`, `slots`, `max_span`, `ramp_length`, `seq_len`, `spans`, `initial_span`, `backend`).
         features_extractor_class: default by the policy's name: `MlpPolicy` embeds MiniGrid's codes and flattens
             everything else, `CnnPolicy` takes SB3's `NatureCNN`, `MultiInputPolicy` its `CombinedExtractor`.
 
     Raises:
-        ValueError: for sizes that don't fit, or `share_features_extractor=False`.
+        ValueError: for sizes that don't fit, an argument that neither policy nor core has, or
+            `share_features_extractor=False`.
     """
+
+    core: MemoryCore
 
     def __init__(
         self,
@@ -100,43 +119,24 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         *,
-        dim: int = 128,
-        depth: int = 2,
-        heads: int = 4,
-        slots: int = 64,
-        max_span: float = 256,
-        ramp_length: float = 16,
-        seq_len: int = 64,
-        spans: str = "learned",
-        initial_span: float = 0.1,
-        backend: str = "plain",
+        core: str | Callable[..., MemoryCore] = "expire-span",
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if backend == "flex":
-            raise ValueError(NO_FLEX_GRADIENT)
         if not kwargs.get("share_features_extractor", True):
             raise ValueError("share_features_extractor=False has no meaning here: actor and critic read one memory")
-        self.core_kwargs: dict[str, Any] = {
-            "dim": dim,
-            "depth": depth,
-            "heads": heads,
-            "slots": slots,
-            "max_span": max_span,
-            "ramp_length": ramp_length,
-            "seq_len": seq_len,
-            "spans": spans,
-            "initial_span": initial_span,
-            "backend": backend,
-        }
+        of_core = {name: kwargs.pop(name) for name in kwargs.keys() - _OF_SB3.keys()}
+        self._make_core = core_maker(core, of_core)
+        self.core_kwargs: dict[str, Any] = {"core": core, **self._make_core.keywords}
         if features_extractor_class is None:
             features_extractor_class = self._default_extractor(observation_space)
         if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
             # SB3's epsilon, and one pass over each weight in place of ten.
             kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True} | (kwargs.get("optimizer_kwargs") or {})
         if features_extractor_class is MiniGridExtractor:
-            features_extractor_kwargs = {"features_dim": dim} | (features_extractor_kwargs or {})
+            features_dim = self.core_kwargs.get("dim", 128)
+            features_extractor_kwargs = {"features_dim": features_dim} | (features_extractor_kwargs or {})
         super().__init__(
             observation_space,
             action_space,
@@ -154,7 +154,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         return super()._get_constructor_parameters() | self.core_kwargs
 
     def _build_mlp_extractor(self) -> None:
-        self.core = ExpireSpanCore(**self.core_kwargs)
+        self.core = checked(self._make_core())
         dim = self.core.dim
         self.embed = nn.Identity() if self.features_dim == dim else nn.Linear(self.features_dim, dim)
         self.mlp_extractor = MlpExtractor(dim, self.net_arch, self.activation_fn, self.device)
@@ -166,8 +166,14 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         # Fused optimisers change weights in place without PyTorch's noticing.
         self.optimizer.register_step_post_hook(lambda *_: self.weights_changed())
         self._identity, self._changes = next(_POLICIES), 0
+        self._memory_shapes = _shapes(self.core.empty_memory(1))
 
     # --- state ---
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether the core's memories have spans, to be counted and charged for."""
+        return isinstance(self.core, ExpireSpanCore)
 
     def initial_state(self, n_envs: int) -> PolicyState:
         """The state of `n_envs` environments before anything happened."""
@@ -175,7 +181,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     @torch.no_grad()
     def projected(self, memory: Memory) -> PolicyState:
-        """The state that has this memory, its keys, values and spans made by the weights as they are now."""
+        """The state that has this memory, with what the weights as they are now make of it."""
         return PolicyState(self.core.cache(memory), self.weights_version())
 
     def _current(self, state: PolicyState) -> PolicyState:
@@ -192,6 +198,29 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         """Says that the weights are other ones, where PyTorch may not have noticed: states are projected anew."""
         self._changes += 1
 
+    def save(self, path: str) -> None:
+        """Saves the policy alone, without its optimiser, in safetensors format; raises as `ExpireSpanPPO.save`."""
+        save_tree(path, policy_to_tree(self))
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: str,
+        device: torch.device | str = "auto",
+        classes: Mapping[str, type[Any]] | None = None,
+    ) -> Self:
+        """A policy from the file of `save`; nothing in it is run.
+
+        Args:
+            path: of the file; `.safetensors` may be left out.
+            device: where it computes.
+            classes: as `ExpireSpanPPO.load`.
+
+        Raises:
+            CheckpointError: if the file isn't a policy's, or is damaged.
+        """
+        return policy_from_tree(cls, load_tree(path), classes).to(get_device(device))
+
     def load_from_vector(self, vector: np.ndarray) -> None:
         """Sets all parameters from one vector."""
         super().load_from_vector(vector)
@@ -202,21 +231,22 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     def step(
         self,
         obs: PyTorchObs,
-        cache: Cache,
+        cache: CoreCache,
         episode_starts: Bool[Tensor, " n_envs"],
         deterministic: bool = False,
+        action_masks: Bool[Tensor, "n_envs choices"] | None = None,
     ) -> Step:
         """One step in each environment, from a cache that the weights as they are now have made.
 
         Nothing is written, nothing waits for the host. Arguments as `act`.
         """
         core = self.core.step(self._embedded(obs), cache, episode_starts)
-        distribution, values = self._heads(core.output)
+        distribution, values = self._heads(core.output, action_masks)
         actions = distribution.get_actions(deterministic=deterministic)
         return Step(actions, values, distribution.log_prob(actions), core)
 
     def values(
-        self, obs: PyTorchObs, cache: Cache, episode_starts: Bool[Tensor, " n_envs"]
+        self, obs: PyTorchObs, cache: CoreCache, episode_starts: Bool[Tensor, " n_envs"]
     ) -> Float[Tensor, " n_envs"]:
         """The values of a step as `step` would take it; nothing is drawn."""
         return self._outlook(obs, cache, episode_starts)[1]
@@ -227,6 +257,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         state: PolicyState,
         episode_starts: Bool[Tensor, " n_envs"],
         deterministic: bool = False,
+        action_masks: Bool[Tensor, "n_envs choices"] | None = None,
     ) -> Act:
         """One step in each environment.
 
@@ -235,9 +266,10 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             state: before the step.
             episode_starts: True where this is an episode's first step.
             deterministic: take the likeliest action instead of a sample.
+            action_masks: True where a choice may be made, see `agents.action_masks`; None: all may.
         """
         state = self._current(state)
-        step = self.step(obs, state.cache, episode_starts, deterministic)
+        step = self.step(obs, state.cache, episode_starts, deterministic, action_masks)
         return Act(*step, PolicyState(state.cache.written(step.core.write), state.version))
 
     # --- training: whole segments ---
@@ -248,27 +280,30 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         actions: Shaped[Tensor, "segments steps *action"],
         memory: Memory,
         episode_starts: Bool[Tensor, "segments steps"],
+        action_masks: Bool[Tensor, "segments steps choices"] | None = None,
     ) -> Evaluation:
         """Values, log-probabilities and entropies of the actions taken in segments of experience.
 
         Args:
             obs: `(segments, steps, *observation)`, or a dict of such tensors.
             actions: as taken.
-            memory: as it was when each segment began; (layers, segments, slots, dim).
+            memory: as it was when each segment began; segments in dimension 1 of each tensor.
             episode_starts: True at an episode's first step.
+            action_masks: as they were; None: there were none.
         """
         segments, steps = episode_starts.shape
         flat = {key: part.flatten(0, 1) for key, part in obs.items()} if isinstance(obs, dict) else obs.flatten(0, 1)
         inputs = self._embedded(flat).unflatten(0, (segments, steps))
         out = self.core(inputs, memory, episode_starts)
-        distribution, values = self._heads(out.output.flatten(0, 1))
+        masks = None if action_masks is None else action_masks.flatten(0, 1)
+        distribution, values = self._heads(out.output.flatten(0, 1), masks)
         log_prob, entropy = distribution.log_prob(actions.flatten(0, 1)), distribution.entropy()
         shape = (segments, steps)
         return Evaluation(
             values.reshape(shape),
             log_prob.reshape(shape),
             None if entropy is None else entropy.reshape(shape),
-            out.span_loss,
+            out.span_loss if isinstance(out, CoreOutput) else values.new_zeros(()),
         )
 
     def _embedded(self, obs: PyTorchObs) -> Float[Tensor, "batch dim"]:
@@ -278,11 +313,17 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         assert isinstance(features, Tensor)
         return self.embed(features)
 
-    def _heads(self, latent: Float[Tensor, "batch dim"]) -> tuple[Distribution, Float[Tensor, " batch"]]:
+    def _heads(
+        self, latent: Float[Tensor, "batch dim"], action_masks: Bool[Tensor, "batch choices"] | None = None
+    ) -> tuple[Distribution, Float[Tensor, " batch"]]:
         # In float32 under autocast too: the ratio of probabilities is what PPO clips.
         with torch.autocast(latent.device.type, enabled=False):
             latent_pi, latent_vf = self.mlp_extractor(latent.float())
-            return self._get_action_dist_from_latent(latent_pi), self.value_net(latent_vf).squeeze(-1)
+            values = self.value_net(latent_vf).squeeze(-1)
+            if action_masks is None:
+                return self._get_action_dist_from_latent(latent_pi), values
+            logits = masked_logits(self.action_net(latent_pi), action_masks, self.action_space)
+            return self.action_dist.proba_distribution(logits), values
 
     # --- SB3's interface ---
 
@@ -292,6 +333,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         state: Any = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: Any = None,
     ) -> tuple[np.ndarray, Any]:
         """Actions for observations, and the state for the next call; SB3's convention.
 
@@ -302,9 +344,11 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             episode_start: for each environment, whether its episode starts here (its memory is then emptied);
                 default: nowhere.
             deterministic: take the likeliest action instead of a sample.
+            action_masks: for each environment, which choices may be made, as `agents.action_masks` says; default: all.
 
         Raises:
-            ValueError: for a state or an `episode_start` of another number of environments.
+            ValueError: for a state, an `episode_start` or `action_masks` of another number of environments, for another
+                policy's state, and for masks that allow no action or have another size than it.
         """
         if isinstance(observation, tuple):
             raise ValueError("observation is a tuple: env.reset() of Gymnasium gives (obs, info); pass obs alone")
@@ -320,16 +364,21 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
                 f"the state is of {state.n_envs} environments, the observation of {n_envs}; "
                 f"pass state=None when the number of environments changes"
             )
-        kept, needed = state.cache.memory.mems.shape, (self.core.depth, n_envs, self.core.slots, self.core.dim)
-        if kept != needed:
+        kept = _shapes(state.cache.memory)
+        if kept != self._memory_shapes:
             raise ValueError(
-                f"the state's memory has the shape {tuple(kept)}, this policy's {needed}: another policy's"
+                f"the state's memory is, for each environment, {kept}, this policy's {self._memory_shapes}: another "
+                f"policy's"
             )
         starts = np.zeros(n_envs, dtype=bool) if episode_start is None else np.atleast_1d(episode_start)
         if starts.shape != (n_envs,):
             raise ValueError(f"episode_start has the shape {starts.shape}; it must be ({n_envs},)")
+        masks = None
+        if action_masks is not None:
+            rows = checked_masks(action_masks if vectorized else [action_masks], n_envs, self.action_space)
+            masks = torch.as_tensor(rows, device=self.device)
         with torch.no_grad():
-            step = self.act(obs, state, torch.as_tensor(starts.astype(bool), device=self.device), deterministic)
+            step = self.act(obs, state, torch.as_tensor(starts.astype(bool), device=self.device), deterministic, masks)
         actions = self.to_env_actions(step.actions)
         return (actions if vectorized else actions.squeeze(0)), step.state
 
@@ -343,7 +392,11 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         return env_actions
 
     def get_distribution(
-        self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Bool[Tensor, " n_envs"] | None = None
+        self,
+        obs: PyTorchObs,
+        state: PolicyState | None = None,
+        episode_starts: Bool[Tensor, " n_envs"] | None = None,
+        action_masks: Bool[Tensor, "n_envs choices"] | None = None,
     ) -> Distribution:
         """The action distribution of the step that comes next; nothing is written.
 
@@ -351,25 +404,36 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             obs: observations as tensors, batch first.
             state: before the step; default: of an episode's start.
             episode_starts: True where an episode starts; default: nowhere.
+            action_masks: True where a choice may be made; default: everywhere.
         """
-        return self._peek(obs, state, episode_starts)[0]
+        return self._peek(obs, state, episode_starts, action_masks)[0]
 
     def predict_values(
         self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Bool[Tensor, " n_envs"] | None = None
     ) -> Float[Tensor, " n_envs"]:
-        """The value of the step that comes next; nothing is written. Arguments as `get_distribution`."""
+        """The value of the step that comes next; nothing is written. Arguments as `get_distribution`, less masks."""
         return self._peek(obs, state, episode_starts)[1]
 
     def _peek(
-        self, obs: PyTorchObs, state: PolicyState | None, episode_starts: Bool[Tensor, " n_envs"] | None
+        self,
+        obs: PyTorchObs,
+        state: PolicyState | None,
+        episode_starts: Bool[Tensor, " n_envs"] | None,
+        action_masks: Bool[Tensor, "n_envs choices"] | None = None,
     ) -> tuple[Distribution, Float[Tensor, " n_envs"]]:
         state = self.initial_state(_batch_of(obs)) if state is None else self._current(state)
-        return self._outlook(obs, state.cache, episode_starts)
+        if episode_starts is None:
+            episode_starts = torch.zeros(state.n_envs, dtype=torch.bool, device=self.device)
+        return self._outlook(obs, state.cache, episode_starts, action_masks)
 
     def _outlook(
-        self, obs: PyTorchObs, cache: Cache, episode_starts: Bool[Tensor, " n_envs"] | None
+        self,
+        obs: PyTorchObs,
+        cache: CoreCache,
+        episode_starts: Bool[Tensor, " n_envs"],
+        action_masks: Bool[Tensor, "n_envs choices"] | None = None,
     ) -> tuple[Distribution, Float[Tensor, " n_envs"]]:
-        return self._heads(self.core.step(self._embedded(obs), cache, episode_starts).output)
+        return self._heads(self.core.step(self._embedded(obs), cache, episode_starts).output, action_masks)
 
     # Inherited calls that have no place for a state: each answers for an episode's first step.
 
@@ -402,6 +466,11 @@ class ExpireSpanMultiInputActorCriticPolicy(ExpireSpanActorCriticPolicy):
         if not isinstance(observation_space, spaces.Dict):
             raise ValueError(f"MultiInputPolicy reads dict observations; for {observation_space} take MlpPolicy")
         return CombinedExtractor
+
+
+def _shapes(memory: Memory) -> dict[str, tuple[int, ...]]:
+    """The shapes of a memory's tensors by name, for each environment."""
+    return {name: (len(part), *part.shape[2:]) for name, part in memory._asdict().items()}
 
 
 def _batch_of(obs: PyTorchObs) -> int:

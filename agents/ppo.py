@@ -1,10 +1,12 @@
 """PPO with an expiring memory, to a Stable-Baselines3 user what sb3-contrib's RecurrentPPO is."""
 
+import io
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -15,21 +17,26 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.utils import FloatSchedule, get_system_info
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.action_masks import uses_masks
 from agents.actor import unvalidated
 from agents.captured import Machinery
+from agents.checkpoint import CheckpointError, Tree
 from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings
+from agents.cores import Memory
 from agents.gradient import MinibatchGradient
 from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
-from agents.memory_statistics import MemoryStatistics
+from agents.memory_statistics import statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
+from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments
+from agents.saving import model_from_tree, model_to_tree, resume_training, training_to_tree
 from agents.span_coefficient import updated_coefficient
 from agents.tensor_rollout import TensorRollout, tensor_env_of
-from expire_span import Memory
+from expire_span import ExpireSpanCore
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
 
@@ -65,7 +72,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             sizes go into `policy_kwargs`.
         segment_length: steps trained in one call of the core, a divisor of `n_steps`; default: the greatest up
             to 64.
-        expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget.
+        expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
+            nor the budget has a meaning for a core without spans, such as an LSTM.
         memory_budget: live memories a step and layer that cost nothing (see `updated_coefficient`), or a schedule;
             default: half of the slots; 0 charges always, with `expire_loss_coef` as a constant.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
@@ -151,12 +159,14 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.expire_loss_coef = expire_loss_coef
         self.memory_budget = memory_budget
         self.memory_statistics: dict[str, float] = {}
-        """What the memory did in the last rollout, see `MemoryStatistics.read`."""
+        """What the memory did in the last rollout, see `SlotStatistics.read`; empty of a core without slots."""
         self.span_coefficient = 0.0
         """The weight of the span loss now."""
         self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
         self.timings = Timings()
         """Seconds spent since `learn` began."""
+        self.use_masking: bool | None = None
+        """As told to `learn`."""
         self._memory: Memory | None = None
         self._rollout: Rollout | None = None
         self._gradient: MinibatchGradient | None = None
@@ -178,9 +188,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         )
         self.policy = policy.to(self.device)
         core = self.policy.core
-        if 0 < core.slots <= core.ramp_length:
+        slots = core.slots if isinstance(core, ExpireSpanCore) else 0
+        if isinstance(core, ExpireSpanCore) and 0 < slots <= core.ramp_length:
             warnings.warn(
-                f"slots={core.slots} don't exceed ramp_length={core.ramp_length}: every state lives for the ramp at "
+                f"slots={slots} don't exceed ramp_length={core.ramp_length}: every state lives for the ramp at "
                 f"least, so live states will be evicted; take more slots or a shorter ramp",
                 stacklevel=3,
             )
@@ -190,7 +201,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         segment_length, self._segments_per_batch = fit_segments(
             self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
         )
-        self.memory_budget = FloatSchedule(core.slots / 2 if self.memory_budget is None else self.memory_budget)
+        self.memory_budget = FloatSchedule(slots / 2 if self.memory_budget is None else self.memory_budget)
         self.rollout_buffer = SegmentRolloutBuffer(
             self.n_steps,
             self.n_envs,
@@ -202,7 +213,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.gamma,
             self.gae_lambda,
         )
-        self._statistics = MemoryStatistics(self.n_steps, self.n_envs, core, self.device)
+        self._statistics = statistics_of(core, self.n_steps, self.n_envs, self.device)
         on_cuda = self.device.type == "cuda"
         self._machinery = Machinery(
             compiles=on_cuda if self.compile is None else self.compile,
@@ -213,8 +224,119 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if self.clip_range_vf is not None:
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_memory", "_rollout", "_statistics", "_gradient"]
+    def save(
+        self,
+        path: str | Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Saves the model: arguments, weights, optimiser, counters; not its environments (see `save_training`).
+
+        The file is in safetensors format, and is replaced whole or not at all.
+
+        Args:
+            path: of the file, `.safetensors` if it has no suffix; or an open binary file.
+            exclude, include: SB3's; what is saved can't be chosen here.
+
+        Raises:
+            CheckpointError: if it can't be written.
+            ValueError: for `exclude` or `include`.
+        """
+        if exclude or include:
+            raise ValueError("exclude and include can't be given: a model's file always holds the same things")
+        save_tree(path, model_to_tree(self))
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: str | Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        classes: Mapping[str, type[Any]] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A model from its file, of `save` or `save_training`. Nothing in the file is run.
+
+        Args:
+            path: of the file; `.safetensors` may be left out; or an open binary file.
+            env: environments to go on training in; default: none, for acting alone.
+            device: where it computes.
+            custom_objects: arguments by name in place of the file's, such as a learning rate's function.
+            print_system_info: print this system's versions.
+            force_reset: SB3's; environments always start anew (see `resume`).
+            classes: of the policy, its extractor or the like, by their names in the file, where these aren't
+                registered (`agents.checkpoint.register`).
+            kwargs: arguments that are to be others than they were.
+
+        Raises:
+            CheckpointError: if the file isn't a model's, or is damaged.
+            ValueError: for environments with other spaces.
+        """
+        if print_system_info:
+            get_system_info()
+        wrapped = None if env is None else cls._wrap_env(env, kwargs.get("verbose", 0))
+        return model_from_tree(cls, load_tree(path), wrapped, device, custom_objects, classes, kwargs)
+
+    def save_training(self, path: str | Path) -> None:
+        """Saves all that `resume` needs. To be called between rollouts, as in a callback's `_on_rollout_start`."""
+        save_tree(path, self.training_tree())
+
+    def training_tree(self) -> Tree:
+        """What `save_training` writes, for a `CheckpointSeries`."""
+        return model_to_tree(self, training_to_tree(self))
+
+    @classmethod
+    def resume(
+        cls: type[Self],
+        path: str | Path | Tree,
+        env: GymEnv,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        classes: Mapping[str, type[Any]] | None = None,
+    ) -> tuple[Self, str | None]:
+        """A training from the file of `save_training`: `learn(..., reset_num_timesteps=False)` goes on with it.
+
+        Weights, optimiser, counters, schedules, running statistics, memory and all random generators are what they
+        were, so are batched environments: on the CPU it is as if the training had never stopped. Other environments
+        start anew.
+
+        Args:
+            path: of the file, or what was read from it.
+            env: the environments, made as before and wrapped in the same way.
+            device, custom_objects, classes: as in `load`.
+
+        Returns:
+            The model, and a note on what isn't as it was; None if all is.
+
+        Raises:
+            CheckpointError: if it isn't a training's file, or of other environments.
+            ValueError: for environments with other spaces.
+        """
+        tree = path if isinstance(path, dict) else load_tree(path)
+        wrapped = cls._wrap_env(env, 0)
+        model = model_from_tree(cls, tree, wrapped, device, custom_objects, classes)
+        assert isinstance(tree, dict)
+        if tree["training"] is None:
+            raise CheckpointError("the file has a model, and no training to resume: load it, and train anew from it")
+        return model, resume_training(model, tree["training"])
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | dict[str, Any],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Sets weights and optimiser from `get_parameters()`, or from a model's file; as in SB3."""
+        parameters: dict[str, Any] = (
+            load_path_or_dict
+            if isinstance(load_path_or_dict, dict)
+            else type(self).load(load_path_or_dict, device=self.device).get_parameters()
+        )
+        super().set_parameters(parameters, exact_match, device)
+        self.policy.weights_changed()
 
     # --- acting ---
 
@@ -224,9 +346,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         state: Any = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: Any = None,
     ) -> tuple[np.ndarray, Any]:
         """Actions for observations, and the state for the next call; see the policy's `predict`."""
-        return self.policy.predict(observation, state, episode_start, deterministic)
+        return self.policy.predict(observation, state, episode_start, deterministic, action_masks)
 
     def collect_rollouts(
         self,
@@ -246,9 +369,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert self._last_obs is not None, "learn() resets the environments first"
         assert isinstance(rollout_buffer, SegmentRolloutBuffer)
         self.policy.set_training_mode(False)
+        # Before the noise is drawn: this is where a training can be saved.
+        callback.on_rollout_start()
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
-        callback.on_rollout_start()
         began = time.perf_counter()
         with self._precise(), unvalidated():
             rollout = self._rollout_in(env)
@@ -287,6 +411,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """What collects in these environments: made once."""
         tensor_env = tensor_env_of(env, self.device)
         if self._rollout is None or self._rollout.env is not (tensor_env or env):
+            if self.rollout_buffer.keep_masks(uses_masks(env, self.use_masking)):
+                self._gradient = None
             parts = self.policy, self.rollout_buffer, self._statistics
             if tensor_env is not None:
                 self._rollout = TensorRollout(*parts, tensor_env, self._stats_window_size, self._machinery)
@@ -333,9 +459,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert callable(self.clip_range)
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)
-        self.span_coefficient = updated_coefficient(
-            self.span_coefficient, self.memory_statistics["live_memories"], budget, self.expire_loss_coef
-        )
+        if self.policy.has_spans:
+            self.span_coefficient = updated_coefficient(
+                self.span_coefficient, self.memory_statistics["live_memories"], budget, self.expire_loss_coef
+            )
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):
@@ -361,13 +488,15 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                     break
         means = torch.stack([torch.stack(parts) for parts in logs]).mean(0).tolist()
         for name, mean in zip(LossParts._fields, means, strict=True):
-            self.logger.record(f"train/{name}", mean)
+            if self.policy.has_spans or name != "span_loss":
+                self.logger.record(f"train/{name}", mean)
         self._spent(update=time.perf_counter() - began)
         self.logger.record("train/explained_variance", self._explained_variance())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-        self.logger.record("train/span_coef", self.span_coefficient)
-        self.logger.record("train/memory_budget", budget)
+        if self.policy.has_spans:
+            self.logger.record("train/span_coef", self.span_coefficient)
+            self.logger.record("train/memory_budget", budget)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
         if clip_range_vf is not None:
@@ -417,7 +546,16 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         tb_log_name: str = "ExpireSpanPPO",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
+        *,
+        use_masking: bool | None = None,
     ) -> Self:
-        """Trains for `total_timesteps` steps, all environments counted; as in SB3."""
+        """Trains for `total_timesteps` steps, all environments counted; arguments as in SB3, and one more.
+
+        Args:
+            use_masking: whether to ask the environments which actions may be taken, by their method `action_masks`
+                (see `agents.action_masks`); default: where they have it.
+        """
+        if use_masking != self.use_masking:
+            self.use_masking, self._rollout = use_masking, None
         self.timings = Timings()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)

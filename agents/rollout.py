@@ -12,7 +12,8 @@ from stable_baselines3.common.preprocessing import get_action_dim, get_obs_shape
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
-from expire_span import ExpireSpanCore, Memory
+from agents.action_masks import choices_of
+from agents.cores import Memory, MemoryCore, mapped
 
 
 class Minibatch(NamedTuple):
@@ -27,6 +28,8 @@ class Minibatch(NamedTuple):
     old_log_prob: Float[Tensor, "b t"]
     advantages: Float[Tensor, "b t"]
     returns: Float[Tensor, "b t"]
+    action_masks: Bool[Tensor, "b t choices"] | None
+    """None where there were none."""
 
 
 class SegmentRolloutBuffer:
@@ -34,6 +37,13 @@ class SegmentRolloutBuffer:
 
     Every tensor lies on `device`, in the shape `(n_steps, n_envs, ...)`, and stays where it is, so that a captured
     CUDA graph can write into it. The memory is stored once a segment, not once a step.
+
+    Args:
+        n_steps, n_envs, segment_length: sizes.
+        observation_space, action_space: what is kept of each step.
+        core: whose memory.
+        device: of the tensors.
+        gamma, gae_lambda: of the advantages.
     """
 
     def __init__(
@@ -43,7 +53,7 @@ class SegmentRolloutBuffer:
         segment_length: int,
         observation_space: spaces.Space,
         action_space: spaces.Space,
-        core: ExpireSpanCore,
+        core: MemoryCore,
         device: torch.device,
         gamma: float,
         gae_lambda: float,
@@ -73,17 +83,28 @@ class SegmentRolloutBuffer:
         self.episode_starts = zeros(dtype=torch.bool)
         self.values, self.log_prob = zeros(), zeros()
         self.advantages, self.returns = zeros(), zeros()
-        memory = core.empty_memory(n_envs)
-        # (n_segments, layers, n_envs, slots, ...): one copy a segment.
-        self.mems = memory.mems.new_zeros((self.n_segments, *memory.mems.shape))
-        self.elapsed_times = memory.elapsed_times.new_zeros((self.n_segments, *memory.elapsed_times.shape))
+        self.memory: Memory = mapped(
+            lambda part: part.new_zeros((self.n_segments, *part.shape)), core.empty_memory(n_envs)
+        )
+        """The memory's tensors, each (n_segments, layers, n_envs, ...): one copy a segment."""
+        self.action_masks: Bool[Tensor, "n_steps n_envs choices"] | None = None
+        """None where there are none, see `keep_masks`."""
+        self.action_space = action_space
+
+    def keep_masks(self, masks: bool) -> bool:
+        """Makes room for action masks, or does without; whether that is a change, and programs are to be made anew."""
+        if masks == (self.action_masks is not None):
+            return False
+        choices = sum(choices_of(self.action_space)) if masks else 0
+        self.action_masks = self.episode_starts.new_zeros((self.n_steps, self.n_envs, choices)) if masks else None
+        return True
 
     def store_memory(self, step: int, memory: Memory, rows: slice = slice(None)) -> None:
         """Keeps a copy of the memory of the environments `rows` before `step`, where a segment begins."""
         segment, within = divmod(step, self.segment_length)
         if within == 0:
-            self.mems[segment, :, rows].copy_(memory.mems)
-            self.elapsed_times[segment, :, rows].copy_(memory.elapsed_times)
+            for kept, now in zip(self.memory, memory, strict=True):
+                kept[segment, :, rows].copy_(now)
 
     def store(
         self,
@@ -94,6 +115,7 @@ class SegmentRolloutBuffer:
         values: Float[Tensor, " n_envs"],
         log_prob: Float[Tensor, " n_envs"],
         rows: slice = slice(None),
+        action_masks: Bool[Tensor, "n_envs choices"] | None = None,
     ) -> None:
         """Keeps what the environments `rows` saw and did at a step; `index` is its number, on the device."""
 
@@ -113,6 +135,9 @@ class SegmentRolloutBuffer:
         put(self.actions, actions)
         put(self.values, values)
         put(self.log_prob, log_prob)
+        if self.action_masks is not None:
+            assert action_masks is not None
+            put(self.action_masks, action_masks)
 
     @torch.no_grad()
     def compute_returns_and_advantage(
@@ -153,11 +178,12 @@ class SegmentRolloutBuffer:
             obs={key: rows_of(part) for key, part in obs.items()} if isinstance(obs, dict) else rows_of(obs),
             actions=rows_of(self.actions),
             episode_starts=rows_of(self.episode_starts),
-            memory=Memory(*(part[segment, :, env].transpose(0, 1) for part in (self.mems, self.elapsed_times))),
+            memory=mapped(lambda part: part[segment, :, env].transpose(0, 1), self.memory),
             old_values=rows_of(self.values),
             old_log_prob=rows_of(self.log_prob),
             advantages=rows_of(self.advantages),
             returns=rows_of(self.returns),
+            action_masks=None if self.action_masks is None else rows_of(self.action_masks),
         )
 
 

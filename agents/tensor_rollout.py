@@ -1,6 +1,6 @@
 """Rollouts of environments that are tensors: acting and stepping are one program on the policy's device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
+from agents.action_masks import check_possible
 from agents.actor import Actor
 from agents.captured import Machinery, captured
 from agents.collection import Episodes, Outcome, Position, RolloutStep
@@ -51,6 +52,13 @@ class TensorEnv(Protocol):
     def set_state(self, state: Any) -> None: ...
 
 
+@runtime_checkable
+class MaskedTensorEnv(Protocol):
+    """Environments that also say which actions may be taken now, see `agents.action_masks`."""
+
+    def action_masks(self) -> Bool[Tensor, "n_envs choices"]: ...
+
+
 class TensorRollout:
     """See `agents.collection.Rollout`. Nothing waits for the host between a rollout's first step and its last.
 
@@ -83,6 +91,10 @@ class TensorRollout:
         self._successes = torch.zeros_like(self._ended)
         self._returns = torch.zeros_like(self._rewards, dtype=torch.float64)
         self._lengths = torch.zeros_like(self._rewards, dtype=torch.long)
+        self._masks: Callable[[], Tensor] | None = None
+        if buffer.action_masks is not None:
+            assert isinstance(env, MaskedTensorEnv)
+            self._masks = env.action_masks
         before = env.get_state()
         self._step = captured(self._program, self._actor.rewind, machinery)
         env.set_state(before)
@@ -109,6 +121,8 @@ class TensorRollout:
                 self._bootstrap()
             if step + 1 == n_steps:
                 episodes, dones = self._episodes(), self._ended.any(0).cpu().numpy()
+                if buffer.action_masks is not None:
+                    check_possible(buffer.action_masks, buffer.action_space)
             kept = buffer.actions[step], buffer.values[step], buffer.log_prob[step]
             yield RolloutStep(None, None, dones, infos, *kept, episodes=episodes)
 
@@ -131,6 +145,9 @@ class TensorRollout:
     @torch.no_grad()
     def _program(self) -> None:
         actor, index = self._actor, self._actor.index.clone()
+        if self._masks is not None:
+            assert actor.masks is not None
+            actor.masks.copy_(self._masks())
         actor.act()
         step = self.env.step(actor.actions)
         ended = step.terminated | step.truncated

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from agents import ExpireSpanPPO
+from agents.cores import CoreStep
 from expire_span import StepOutput
 
 
@@ -26,20 +27,29 @@ class Actor:
         self._state = self._policy.initial_state(n_envs)
 
     @torch.no_grad()
-    def act(self, observations: Any, episode_starts: Bool[np.ndarray, " n_envs"]) -> tuple[np.ndarray, StepOutput]:
+    def act(
+        self,
+        observations: Any,
+        episode_starts: Bool[np.ndarray, " n_envs"],
+        action_masks: Bool[np.ndarray, "n_envs choices"] | None = None,
+    ) -> tuple[np.ndarray, CoreStep]:
         """Actions as the environments take them, and what the core did in this step.
 
         Args:
             observations: as the environments gave them, one for each, stacked (in each entry of a dict).
             episode_starts: whether this is an episode's first step.
+            action_masks: which choices may be made, of environments that say it.
         """
         obs, _ = self._policy.obs_to_tensor(observations)
         starts = torch.as_tensor(episode_starts, device=self._policy.device)
-        acted = self._policy.act(obs, self._state, starts, deterministic=self._deterministic)
+        masks = None if action_masks is None else torch.as_tensor(action_masks, device=self._policy.device)
+        acted = self._policy.act(obs, self._state, starts, self._deterministic, masks)
         self._state = acted.state
         return self._policy.to_env_actions(acted.actions), acted.step
 
 
-def live_memories(step: StepOutput) -> Float[np.ndarray, " n_envs"]:
-    """Live memories that each environment's step saw, itself excluded; mean over the layers."""
+def live_memories(step: CoreStep) -> Float[np.ndarray, " n_envs"] | None:
+    """Live memories that each environment's step saw, itself excluded; mean over the layers. None without slots."""
+    if not isinstance(step, StepOutput):
+        return None
     return (step.masks > 0).sum(dim=-1).float().mean(dim=0).cpu().numpy()

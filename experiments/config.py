@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from experiments.arguments import Value, parse_pairs
 from experiments.errors import UserError
 
-Memory = Literal["expiring", "transformer-xl", "none"]
+Memory = Literal["expiring", "transformer-xl", "lstm", "gru", "none"]
 
 
 def values(config: "EnvConfig | CoreConfig | AgentConfig") -> dict[str, Any]:
@@ -53,11 +53,12 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class CoreConfig:
-    """The memory core: a transformer whose memories expire."""
+    """The memory core: a transformer whose memories expire, or another for comparison."""
 
     memory: Memory = "expiring"
     """expiring learns for every state how long to keep it; transformer-xl keeps every state equally long (the same
-    core with its spans fixed, so the newest --slots states are seen); none sees only the current step."""
+    core with its spans fixed, so the newest --slots states are seen); lstm and gru are recurrent networks of --depth
+    layers of --dim, and ignore all other sizes here; none sees only the current step."""
     dim: int = 128
     """Size of a hidden state; even, and a multiple of --heads."""
     depth: int = 2
@@ -78,7 +79,9 @@ class CoreConfig:
     """How attention over a segment is computed."""
 
     def arguments(self) -> dict[str, Any]:
-        """These settings as the policy's keyword arguments, with `memory` spelt out as slots and spans."""
+        """These settings as the policy's keyword arguments, with `memory` spelt out as core, slots and spans."""
+        if self.memory in ("lstm", "gru"):
+            return {"core": self.memory, "dim": self.dim, "depth": self.depth}
         arguments = values(self)
         del arguments["memory"]
         if self.memory == "none":

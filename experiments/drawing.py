@@ -151,7 +151,7 @@ class Painter:
         first = episodes[0].moments[0]
         # A wide grid gives narrower frames where it is short: the layout is that of the widest.
         widest = max((episode.moments[0].frame.shape for episode in episodes), key=lambda shape: shape[1] / shape[0])
-        self._n_places = max(taken)
+        self._n_places = max(taken, default=0)
         self.layout = Layout.of(widest, len(first.masks), self._n_places)
 
     def paint(self, episode: int, index: int) -> Image.Image:
@@ -169,7 +169,8 @@ class Painter:
         self._draw_frame(image, draw, moment)
         for layer in range(len(moment.masks)):
             self._draw_layer(image, draw, layer, moment, self._places[episode][index][layer], recorded.thumbs)
-        self._draw_legend(draw)
+        if len(moment.masks) > 0:
+            self._draw_legend(draw)
         return image
 
     def _draw_title(self, draw: ImageDraw.ImageDraw, moment: Moment, note: str) -> None:

@@ -20,8 +20,8 @@ class Episode:
     reward: float
     """Undiscounted sum of its rewards: its return."""
     steps: int
-    live_memories: float
-    """Live memories a step, mean over layers and steps."""
+    live_memories: float | None
+    """Live memories a step, mean over layers and steps; None of a core without slots."""
     success: bool | None
     """What the environment's `info["is_success"]` said; None where it says nothing."""
     length: int | None

@@ -12,6 +12,7 @@ import torch
 
 import envs
 from agents import ExpireSpanPPO
+from agents.action_masks import get_action_masks, uses_masks
 from experiments import runs
 from experiments.acting import Actor, live_memories
 from experiments.config import EnvConfig, EvaluateConfig
@@ -51,32 +52,33 @@ def _play(
     model: ExpireSpanPPO, vec_env: Any, shares: list[list[int]], seeds: Sequence[int], deterministic: bool
 ) -> list[Episode]:
     n_envs = len(shares)
-    actor = Actor(model, n_envs, deterministic)
+    actor, masked = Actor(model, n_envs, deterministic), uses_masks(vec_env, model.use_masking)
     episodes: dict[int, Episode] = {}
     done_of = [0] * n_envs
     live = np.zeros(n_envs)
     observations, starts = vec_env.reset(), np.ones(n_envs, dtype=bool)
     while len(episodes) < len(seeds):
-        actions, step = actor.act(observations, starts)
-        live += live_memories(step)
+        actions, step = actor.act(observations, starts, get_action_masks(vec_env) if masked else None)
+        seen = live_memories(step)
+        live += 0 if seen is None else seen
         observations, _, starts, infos = vec_env.step(actions)
         for j in np.flatnonzero(starts):
             if done_of[j] < len(shares[j]):
                 index = shares[j][done_of[j]]
-                episodes[index] = _episode(seeds[index], infos[j], float(live[j]))
+                episodes[index] = _episode(seeds[index], infos[j], None if seen is None else float(live[j]))
                 done_of[j] += 1
             live[j] = 0.0
     return [episodes[index] for index in range(len(seeds))]
 
 
-def _episode(seed: int, info: dict[str, Any], live: float) -> Episode:
+def _episode(seed: int, info: dict[str, Any], live: float | None) -> Episode:
     steps = int(info["episode"]["l"])
     success, length = info.get("is_success"), info.get("length")
     return Episode(
         seed=seed,
         reward=float(info["episode"]["r"]),
         steps=steps,
-        live_memories=live / steps,
+        live_memories=None if live is None else live / steps,
         success=None if success is None else bool(success),
         length=None if length is None else int(length),
     )
@@ -103,10 +105,10 @@ def summarise(episodes: Sequence[Episode], levels: Sequence[Episode] | None) -> 
     return summary
 
 
-def _live_a_step(episodes: Sequence[Episode]) -> float:
-    """Mean over all steps, so a long episode counts more than a short one."""
-    steps = sum(episode.steps for episode in episodes)
-    return sum(episode.live_memories * episode.steps for episode in episodes) / steps
+def _live_a_step(episodes: Sequence[Episode]) -> float | None:
+    """Mean over all steps, so a long episode counts more than a short one; None of a core without slots."""
+    counted = [(episode.live_memories, episode.steps) for episode in episodes if episode.live_memories is not None]
+    return sum(live * steps for live, steps in counted) / sum(steps for _, steps in counted) if counted else None
 
 
 def evaluate(config: EvaluateConfig) -> int:
@@ -157,8 +159,9 @@ def _lines(result: dict[str, Any]) -> list[str]:
         f"success:       {_success(result) or 'unknown: ' + str(result.get('success_missing'))}",
         f"return:        {result['mean_return']:.3f} (standard deviation {result['std_return']:.3f})",
         f"length:        {result['mean_length']:.1f} steps",
-        f"live memories: {result['live_memories']:.1f} a step and layer",
     ]
+    if result["live_memories"] is not None:
+        lines.append(f"live memories: {result['live_memories']:.1f} a step and layer")
     for name, part in (result["success_by_length"] or {}).items():
         lines.append(f"  length {name + ':':8} {_success(part)} in {part['episodes']} episodes")
     if result["levels"] is not None:

@@ -12,9 +12,11 @@ from minigrid.core.actions import Actions
 from minigrid.minigrid_env import MiniGridEnv
 
 from agents import ExpireSpanPPO
+from agents.action_masks import get_action_masks, uses_masks
+from agents.cores import CoreStep
 from experiments.acting import Actor
 from experiments.errors import UserError
-from expire_span import StepOutput
+from expire_span import ExpireSpanCore, StepOutput
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
@@ -56,7 +58,7 @@ class Moment:
     action: str
     """What the agent does now; after the last step, nothing."""
     made_at: Int[np.ndarray, "layers slots"]
-    """The step that wrote each slot; 0 for an empty one."""
+    """The step that wrote each slot; 0 for an empty one. A core without slots has no layers here."""
     masks: Float[np.ndarray, "layers slots"]
     """Expire masks as this step saw them."""
     attention: Float[np.ndarray, "layers slots_and_itself"]
@@ -108,8 +110,8 @@ def record_episode(
     """
     observation, info = env.reset()
     actor = Actor(model, 1, deterministic)
-    core = model.policy.core
-    book = SlotBook(core.depth, core.slots)
+    core, masked = model.policy.core, uses_masks(env, model.use_masking)
+    book = SlotBook(core.depth, core.slots) if isinstance(core, ExpireSpanCore) else SlotBook(0, 0)
     note = f"corridor of {info['length']}" if "length" in info else ""
     moments: list[Moment] = []
     thumbs: dict[int, Picture] = {}
@@ -117,9 +119,11 @@ def record_episode(
     while not done:
         step = len(moments) + 1
         frame, thumbs[step] = render(env)
-        actions, core_step = actor.act(_batch_of_one(observation), np.array([step == 1]))
+        masks = get_action_masks(env)[None] if masked else None
+        actions, core_step = actor.act(_batch_of_one(observation), np.array([step == 1]), masks)
         moments.append(_moment(episode, step, frame, action_name(env, actions[0]), book, core_step))
-        book.enter(step, _host(core_step.write.slot), _host(core_step.write.kept).astype(bool))
+        if isinstance(core_step, StepOutput):
+            book.enter(step, _host(core_step.write.slot), _host(core_step.write.kept).astype(bool))
         observation, _, terminated, truncated, info = env.step(actions[0])
         done = terminated or truncated or step >= max_steps
     frame, _ = render(env)
@@ -128,7 +132,9 @@ def record_episode(
     return RecordedEpisode(moments, thumbs, note)
 
 
-def _moment(episode: int, step: int, frame: Picture, action: str, book: SlotBook, core_step: StepOutput) -> Moment:
+def _moment(episode: int, step: int, frame: Picture, action: str, book: SlotBook, core_step: CoreStep) -> Moment:
+    if not isinstance(core_step, StepOutput):
+        return Moment(episode, step, frame, action, book.made_at, np.zeros((0, 0)), np.zeros((0, 1)), None)
     masks = core_step.masks[:, 0].float().cpu().numpy()
     attention = core_step.attention[:, 0].float().amax(dim=1).cpu().numpy()
     return Moment(episode, step, frame, action, book.made_at.copy(), masks, attention, None)

@@ -17,6 +17,7 @@ from experiments.drawing import Painter
 from experiments.environments import SeededEpisodes, fresh_seeds, make
 from experiments.errors import UserError
 from experiments.moments import RecordedEpisode, record_episode
+from expire_span import ExpireSpanCore
 
 HOLD_SECONDS = 1.5
 """How long the end of an episode is shown."""
@@ -49,7 +50,9 @@ def record(config: RecordConfig) -> int:
     if output.suffix.lower() == ".png":
         seeds = seeds[:1]
     episodes = record_episodes(run, env_config, seeds, not config.sampled, config.max_steps)
-    painter = Painter(episodes, env_config.env_id.rpartition("/")[2], run.model.policy.core.slots)
+    core = run.model.policy.core
+    slots = core.slots if isinstance(core, ExpireSpanCore) else 0
+    painter = Painter(episodes, env_config.env_id.rpartition("/")[2], slots)
     count = video.write(output, _pictures(painter, episodes, config.fps, output.suffix.lower()), config.fps)
     outcomes = [episode.moments[-1].outcome for episode in episodes]
     solved = f", {outcomes.count('success')} of them solved" if "the end" not in outcomes else ""

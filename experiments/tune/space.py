@@ -158,7 +158,7 @@ def default_search(config: TrainConfig, fixed: Collection[str]) -> list[Dimensio
         Range("batch_size", max(1, rollout // 32), max(2, rollout // 2), log=True),
         Choice("dim", (max(2, core.dim // 2), core.dim, 2 * core.dim)),
     ]
-    if core.memory != "none":
+    if core.memory in ("expiring", "transformer-xl"):
         dimensions.append(Range("slots", max(2, core.slots // 2), max(3, 2 * core.slots), log=True))
     if core.memory == "expiring":
         dimensions += [

@@ -18,6 +18,7 @@ from agents.tensor_rollout import TensorRollout
 from envs import make_env
 from envs.batched import BatchedVecEnv, make_batched
 from envs.workers.vec_env import WorkerVecEnv
+from expire_span import Memory
 from tests.agents.models import CORE, DEVICES, collect, difference, scale_up
 
 N_ENVS = 6
@@ -57,7 +58,7 @@ def kept(model: ExpireSpanPPO) -> list[Tensor]:
     """What a rollout left in the buffer."""
     buffer = model.rollout_buffer
     assert isinstance(buffer.obs, Tensor)
-    seen = (buffer.obs, buffer.actions, buffer.episode_starts, buffer.mems, buffer.elapsed_times)
+    seen = (buffer.obs, buffer.actions, buffer.episode_starts, *buffer.memory)
     return [part.clone() for part in (*seen, buffer.log_prob, buffer.values, buffer.advantages, buffer.returns)]
 
 
@@ -145,7 +146,7 @@ def test_stopped_in_mid_rollout_goes_on(recwarn: pytest.WarningsRecorder) -> Non
             model = model_on(env)
             model.learn(10**4, callback=StopAt(5))
             assert model.num_timesteps in (5 * N_ENVS, 6 * N_ENVS), "what was in flight is counted too"
-            assert model._memory is not None
+            assert isinstance(model._memory, Memory)
             assert (model._memory.elapsed_times.isfinite()).any()
             collect(model)
             assert difference(model) < 1e-4

@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 from torch.profiler import ProfilerActivity, profile
 
+from agents.cores import tensors_of
 from agents.host_rollout import HostRollout
 from tests.agents.models import clock_model, collect
 from tests.agents.worlds import box
@@ -58,5 +59,5 @@ def test_memory_and_buffer_lie_on_the_device() -> None:
     collect(model)
     assert isinstance(model._rollout, HostRollout)
     buffer, state = model.rollout_buffer, model._rollout.groups[0].actor.state
-    kept = [buffer.obs, buffer.actions, buffer.mems, buffer.advantages, state.cache.memory.mems, state.cache.keys]
+    kept = [buffer.obs, buffer.actions, *buffer.memory, buffer.advantages, *tensors_of(state.cache)]
     assert all(isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda" for tensor in kept)

@@ -12,6 +12,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 
 from agents import ExpireSpanPPO, MiniGridExtractor
 from agents.span_coefficient import updated_coefficient
+from expire_span import ExpireSpanCore, Memory
 from tests.agents.models import CORE, clock_model, collect, difference
 from tests.agents.worlds import box
 
@@ -122,7 +123,9 @@ def test_a_stopped_rollout_leaves_memory_and_environments_in_step() -> None:
     starts = np.asarray(model._last_episode_starts)
     assert not starts.all()
     collect(model)
-    first = model.rollout_buffer.elapsed_times[0, 0].isfinite().any(-1).numpy()
+    memory = model.rollout_buffer.memory
+    assert isinstance(memory, Memory)
+    first = memory.elapsed_times[0, 0].isfinite().any(-1).numpy()
     assert (first | starts).all(), "an environment in mid-episode remembers nothing"
     assert difference(model) < 1e-4
 
@@ -134,6 +137,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     model.train()
     model.save(tmp_path / "model")
     loaded = ExpireSpanPPO.load(tmp_path / "model", env=model.env, device="cpu")
+    assert isinstance(loaded.policy.core, ExpireSpanCore)
     assert loaded.policy.core.slots == 4
     assert loaded.span_coefficient == model.span_coefficient
     assert callable(loaded.memory_budget)

@@ -83,7 +83,7 @@ def test_minibatches_are_whole_segments_once_each() -> None:
         firsts = batch.old_values[:, 0]
         assert torch.equal(batch.old_values, firsts[:, None] + torch.arange(3))
         assert torch.equal(batch.obs[..., 0], batch.old_values)
-        assert torch.equal(batch.memory.mems[0, :, 0, 0], firsts)
+        assert torch.equal(batch.memory[0][0, :, 0, 0], firsts)
         seen += firsts.tolist()
     assert sorted(seen) == [e * 100.0 + t for e in range(4) for t in (0, 3)]
 

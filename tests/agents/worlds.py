@@ -6,6 +6,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from agents.action_masks import choices_of
+
 
 class RecallEnv(gym.Env[np.ndarray, np.int64]):
     """A cue at the first step, silence, and at the last step the question which cue it was.
@@ -60,6 +62,53 @@ class ClockEnv(gym.Env[Any, Any]):
         terminated = bool(self.np_random.random() < self._end / 2)
         truncated = not terminated and bool(self.np_random.random() < self._end / 2)
         return self.observation_space.sample(), float(self.np_random.normal()), terminated, truncated, {}
+
+
+class MaskedClockEnv(ClockEnv):
+    """`ClockEnv` in which some actions may not be taken, others at each step; it insists.
+
+    At least one choice is left in each part of an action, often no more.
+    """
+
+    def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, mean_length: float = 9) -> None:
+        super().__init__(observation_space, action_space, mean_length)
+        self._parts = choices_of(action_space)
+        self._masks: list[np.ndarray] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        result = super().reset(seed=seed, options=options)
+        self._draw_masks()
+        return result
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        for mask, choice in zip(self._masks, np.atleast_1d(action).astype(int).flatten(), strict=True):
+            assert mask[choice], f"{action} may not be taken"
+        result = super().step(action)
+        self._draw_masks()
+        return result
+
+    def action_masks(self) -> np.ndarray:
+        return np.concatenate(self._masks)
+
+    def _draw_masks(self) -> None:
+        self._masks = [self.np_random.random(choices) < 0.4 for choices in self._parts]
+        for mask in self._masks:
+            mask[self.np_random.integers(len(mask))] = True
+
+
+class MaskedRecallEnv(RecallEnv):
+    """`RecallEnv` with two actions more, which may never be taken; it insists."""
+
+    def __init__(self, delay: int = 6) -> None:
+        super().__init__(delay)
+        self.action_space = spaces.Discrete(4)
+
+    def action_masks(self) -> np.ndarray:
+        return np.array([True, True, False, False])
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict]:
+        assert action < 2, f"{action} may not be taken"
+        return super().step(action)
 
 
 def box(*shape: int) -> spaces.Box:

@@ -12,7 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 import experiments.config
-from agents import ExpireSpanActorCriticPolicy, ExpireSpanPPO, MiniGridExtractor
+from agents import ExpireSpanPPO, MiniGridExtractor
+from agents.cores import core_maker
 from experiments import presets
 from experiments.arguments import merged, parse_pairs
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
@@ -50,12 +51,12 @@ def test_agent_settings_are_the_agents_own() -> None:
 
 def test_core_settings_are_the_cores_own() -> None:
     """A size of the memory core that no flag reaches, or whose default differs from the policy's."""
-    policy = inspect.signature(ExpireSpanActorCriticPolicy.__init__).parameters
+    policy = core_maker("expire-span", {}).keywords
     core = inspect.signature(ExpireSpanCore.__init__).parameters
     ours = {field.name: field.default for field in dataclasses.fields(CoreConfig)}
     # Spans are what --memory sets; random shortening would make training differ from acting.
     for name in core.keys() - {"self", "spans", "random_shortening"}:
-        assert ours[name] == policy[name].default, name
+        assert ours[name] == policy[name], name
 
 
 def test_memory_is_one_flag() -> None:
@@ -64,6 +65,7 @@ def test_memory_is_one_flag() -> None:
     fixed = CoreConfig(memory="transformer-xl", slots=64, max_span=20).arguments()
     assert (fixed["spans"], fixed["max_span"], fixed["slots"]) == ("fixed", 64, 64)
     assert CoreConfig().arguments()["spans"] == "learned"
+    assert CoreConfig(memory="lstm", dim=32, slots=7).arguments() == {"core": "lstm", "dim": 32, "depth": 2}
 
 
 @pytest.mark.parametrize("name", presets.names())

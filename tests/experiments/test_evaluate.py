@@ -52,6 +52,7 @@ def test_live_memories_start_at_none(trained: Path) -> None:
     run = runs.load(trained, "cpu")
     for episode in play(run.model, run.config.env, fresh_seeds(1, 6), n_envs=2):
         at_most = sum(min(past, 6) for past in range(episode.steps)) / episode.steps
+        assert episode.live_memories is not None
         assert 0 <= episode.live_memories <= at_most
 
 

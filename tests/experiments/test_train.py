@@ -90,14 +90,18 @@ def test_slots_below_ramp_only_warn(tmp_path: Path, cli: Cli) -> None:
     assert outcome.err.startswith("expire-span: warning: slots=6 don't exceed ramp_length=8")
 
 
-@pytest.mark.parametrize("memory", ["none", "transformer-xl"])
+@pytest.mark.parametrize("memory", ["none", "transformer-xl", "lstm", "gru"])
 def test_controls_train(tmp_path: Path, cli: Cli, memory: str) -> None:
-    """A control that can't be trained and evaluated with the same commands."""
+    """A control that can't be trained, evaluated and recorded with the same commands."""
     run = tmp_path / "run"
     assert cli("train", *S7, *TINY, "--memory", memory, "--total-timesteps", 64, "--run-dir", run).status == 0
     outcome = cli("evaluate", run, "--episodes", 4, "--json")
     assert outcome.status == 0, outcome.err
-    assert (json.loads(outcome.out)["live_memories"] == 0) == (memory == "none")
+    live = json.loads(outcome.out)["live_memories"]
+    assert (live == 0) == (memory == "none")
+    assert (live is None) == (memory in ("lstm", "gru"))
+    assert ("live memories" in cli("evaluate", run, "--episodes", 4).out) == (live is not None)
+    assert cli("record", run, "--output", run / "picture.png").status == 0
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])

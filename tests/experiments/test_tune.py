@@ -106,8 +106,8 @@ WRONG = [
     ("learning_rate=0:1:log", ("must begin above 0",)),
     ("gamma=0.9:1.5", ("--gamma 1.5: must be between 0.0 and 1.0",)),
     ("gamma=0.9,-1", ("--gamma -1: must be between",)),
-    ("memory=1:2", ("memory is one of expiring, transformer-xl, none", "memory=A,B,C")),
-    ("memory=expiring,lstm", ("'lstm' must be one of expiring",)),
+    ("memory=1:2", ("memory is one of expiring, transformer-xl, lstm, gru, none", "memory=A,B,C")),
+    ("memory=expiring,rnn", ("'rnn' must be one of expiring",)),
     ("normalize_advantage=1,2", ("'1' must be true or false",)),
     ("slots=8", ("one value leaves nothing to search", "--slots 8")),
     ("slots=8,8", ("a value is given twice",)),
@@ -141,8 +141,9 @@ def test_default_search_reads_back(name: str) -> None:
     names = {dimension.name for dimension in dimensions}
     assert {"learning_rate", "slots", "max_span", "ramp_length", "dim", "batch_size"} <= names <= SEARCHABLE.keys()
     assert "gamma" not in names
-    without = dataclasses.replace(config, core=dataclasses.replace(config.core, memory="none"))
-    assert not {"slots", "max_span"} & {dimension.name for dimension in default_search(without, ())}
+    for memory in ("none", "lstm"):
+        without = dataclasses.replace(config, core=dataclasses.replace(config.core, memory=memory))
+        assert not {"slots", "max_span"} & {dimension.name for dimension in default_search(without, ())}
 
 
 def test_default_search_fits() -> None:
@@ -514,7 +515,7 @@ WRONG_PRESETS = [
     ({"core": {"slotz": 3}}, "core has no setting 'slotz': did you mean slots?"),
     ({"core": {"slots": "3"}}, "core slots '3': must be a whole number"),
     ({"core": {"slots": True}}, "must be a whole number"),
-    ({"core": {"memory": "lstm"}}, "must be one of expiring, transformer-xl, none"),
+    ({"core": {"memory": "rnn"}}, "must be one of expiring, transformer-xl, lstm, gru, none"),
     ({"agent": {"net_arch": [8, "x"]}}, "must be a list, each a whole number or None"),
     ({"agent": {"gamma": 7}}, "--gamma 7: must be between"),
     ({"agent": []}, "agent must be an object"),

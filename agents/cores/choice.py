@@ -1,0 +1,139 @@
+"""Which core a policy has: by name, or made by the user's own function."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from agents.cores.protocol import MemoryCore
+from agents.cores.recurrent import GRUCore, LSTMCore
+from expire_span import NO_FLEX_GRADIENT, ExpireSpanCore
+
+SIZES = {"dim": 128, "depth": 2}
+"""Given to a core that asks for them and has no default of its own."""
+
+
+def expire_span(
+    dim: int = SIZES["dim"],
+    depth: int = SIZES["depth"],
+    heads: int = 4,
+    slots: int = 64,
+    max_span: float = 256,
+    ramp_length: float = 16,
+    seq_len: int = 64,
+    spans: Any = "learned",
+    initial_span: float = 0.1,
+    backend: Any = "plain",
+) -> ExpireSpanCore:
+    """A transformer whose memories expire; arguments as `expire_span.ExpireSpanCore`.
+
+    Not its random shortening: the policy that is trained would differ from the one that acted.
+
+    Raises:
+        ValueError: for sizes that don't fit, or a back-end that can't be trained with.
+    """
+    if backend == "flex":
+        raise ValueError(NO_FLEX_GRADIENT)
+    return ExpireSpanCore(
+        dim,
+        depth,
+        heads,
+        slots,
+        max_span,
+        ramp_length,
+        seq_len,
+        spans=spans,
+        initial_span=initial_span,
+        backend=backend,
+    )
+
+
+def transformer_xl(
+    dim: int = SIZES["dim"],
+    depth: int = SIZES["depth"],
+    heads: int = 4,
+    slots: int = 64,
+    seq_len: int = 64,
+    backend: Any = "plain",
+) -> ExpireSpanCore:
+    """A Transformer-XL, Dai et al. 2019, arXiv 1901.02860: the same core, in which the newest `slots` states are seen.
+
+    Raises:
+        ValueError: for sizes that don't fit, or a back-end that can't be trained with.
+    """
+    # A state's span is over when its slot is needed.
+    return expire_span(
+        dim, depth, heads, slots, max(slots, 1), ramp_length=1, seq_len=seq_len, spans="fixed", backend=backend
+    )
+
+
+CORES: Mapping[str, Callable[..., MemoryCore]] = {
+    "expire-span": expire_span,
+    "transformer-xl": transformer_xl,
+    "lstm": LSTMCore,
+    "gru": GRUCore,
+}
+
+
+def core_maker(core: str | Callable[..., MemoryCore], given: Mapping[str, Any]) -> "partial[MemoryCore]":
+    """What makes the core, with all of its keyword arguments: those given, and the defaults of the others.
+
+    Args:
+        core: a name of `CORES`, or a class or function that makes a `MemoryCore`.
+        given: keyword arguments for it.
+
+    Raises:
+        ValueError: for another name, an instance, or an argument that the core doesn't have.
+    """
+    if isinstance(core, str) and core not in CORES:
+        raise ValueError(f"core={core!r} must be one of {', '.join(CORES)}, or a class or function that makes a core")
+    factory = CORES[core] if isinstance(core, str) else core
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise ValueError(f"core={factory!r} must be a class or function that makes a core, not a core itself")
+    name = core if isinstance(core, str) else getattr(core, "__name__", repr(core))
+    defaults, takes_any = _arguments(factory)
+    unknown = sorted(given.keys() - defaults.keys())
+    if unknown and not takes_any:
+        raise ValueError(
+            f"neither the policy nor its core {name} has an argument {', '.join(unknown)}; "
+            f"the core has {', '.join(defaults) or 'none'}"
+        )
+    arguments = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
+    return partial(factory, **{**arguments, **given})
+
+
+def _arguments(factory: Callable[..., Any]) -> tuple[dict[str, Any], bool]:
+    """Names and defaults of the keyword arguments that a function has, and whether it takes any other, too."""
+    parameters = inspect.signature(factory).parameters.values()
+    named = {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    defaults = {
+        name: SIZES.get(name, default) if default is inspect.Parameter.empty else default
+        for name, default in named.items()
+    }
+    return defaults, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def checked(core: Any) -> MemoryCore:
+    """The core itself, once it is known to be one.
+
+    Raises:
+        ValueError: if something is missing, or its memory isn't in the form that the rollout needs.
+    """
+    name = type(core).__name__
+    needed = ("dim", "empty_memory", "cache", "step", "forward")
+    missing = [member for member in needed if not hasattr(core, member)]
+    if not isinstance(core, nn.Module) or missing:
+        lacking = f"has no {', '.join(missing)}" if missing else "isn't an nn.Module"
+        raise ValueError(f"{name} can't be a policy's core: it {lacking}; it needs to be a MemoryCore")
+    streams = 3
+    memory = core.empty_memory(streams)  # type: ignore[operator]  # checked above
+    in_order = hasattr(memory, "_fields") and all(
+        isinstance(part, Tensor) and part.dim() >= 2 and part.shape[1] == streams for part in memory
+    )
+    if not in_order:
+        raise ValueError(
+            f"{name}.empty_memory must give a NamedTuple of tensors (layers, environments, ...), and gives {memory!r}"
+        )
+    return core  # type: ignore[return-value]

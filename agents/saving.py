@@ -1,0 +1,324 @@
+"""Models as trees for checkpoints, and back. Nothing that a file says is run or imported."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.utils import check_for_correct_spaces
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
+from torch import Tensor, optim
+
+from agents import checkpoint
+from agents.checkpoint import CheckpointError, Tree, fields
+from agents.checkpoint.arguments import argument_from_tree, argument_to_tree
+from agents.checkpoint.errors import shown
+from agents.policies import ExpireSpanActorCriticPolicy
+from agents.policy_saving import check_kind, check_weights, fitting_together, quiet
+from agents.tensor_rollout import tensor_env_of
+from expire_span.version import __version__
+
+if TYPE_CHECKING:
+    from agents.ppo import ExpireSpanPPO
+else:
+    # The import would go in a circle.
+    ExpireSpanPPO = Any
+
+Model = TypeVar("Model", bound=ExpireSpanPPO)
+
+KIND = "expire-span model"
+"""What the file says it holds."""
+
+_NUMBER = (int, float)
+_SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "memory_budget")
+_ARGUMENTS: dict[str, tuple[type[Any], ...]] = {
+    **dict.fromkeys(("n_steps", "batch_size", "n_epochs", "sde_sample_freq", "stats_window_size", "verbose"), (int,)),
+    **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "expire_loss_coef"), _NUMBER),
+    **dict.fromkeys(("normalize_advantage", "use_sde", "cuda_graphs"), (bool,)),
+    **dict.fromkeys(("seed", "segment_length"), (int, type(None))),
+    "target_kl": (*_NUMBER, type(None)),
+    "compile": (bool, type(None)),
+    "precision": (str,),
+}
+"""Arguments of `ExpireSpanPPO` that are plain values, and their types. Where TensorBoard's logs go is the reader's."""
+_PRIVATE = {"stats_window_size": "_stats_window_size"}
+_COUNTERS: dict[str, tuple[type[Any], ...]] = {
+    **dict.fromkeys(("num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_n_updates"), (int,)),
+    **dict.fromkeys(("_current_progress_remaining", "span_coefficient"), _NUMBER),
+}
+"""What a training has counted so far."""
+
+
+# --- the model ---
+
+
+def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
+    """All that makes a model, and of a training, if given, what `training_to_tree` says."""
+    aliases = {cls: name for name, cls in model.policy_aliases.items()}
+    policy_class = aliases.get(model.policy_class) or checkpoint.class_to_tree(model.policy_class)
+    arguments = {name: getattr(model, _PRIVATE.get(name, name)) for name in _ARGUMENTS}
+    schedules = {name: getattr(model, name) for name in _SCHEDULES}
+    return {
+        "kind": KIND,
+        "version": __version__,
+        "policy_class": policy_class,
+        "policy_kwargs": argument_to_tree(model.policy_kwargs),
+        "observation_space": checkpoint.space_to_tree(model.observation_space),
+        "action_space": checkpoint.space_to_tree(model.action_space),
+        "n_envs": model.n_envs,
+        "arguments": arguments,
+        "schedules": {
+            name: None if value is None else checkpoint.schedule_to_tree(value) for name, value in schedules.items()
+        },
+        "counters": {name: getattr(model, name) for name in _COUNTERS},
+        "memory_statistics": dict(model.memory_statistics),
+        "episodes": None if model.ep_info_buffer is None else [_plain(info) for info in model.ep_info_buffer],
+        "successes": None if model.ep_success_buffer is None else [bool(won) for won in model.ep_success_buffer],
+        "weights": dict(model.policy.state_dict()),
+        "optimizer": argument_to_tree(model.policy.optimizer.state_dict()),
+        "training": training,
+    }
+
+
+def model_from_tree(
+    cls: type[Model],
+    tree: Tree,
+    env: VecEnv | None,
+    device: torch.device | str,
+    custom_objects: Mapping[str, Any] | None = None,
+    classes: Mapping[str, type[Any]] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Model:
+    """The model that was described.
+
+    Args:
+        cls: of the model.
+        tree: of `model_to_tree`.
+        env: environments for it; None where it is to act only.
+        device: where it computes.
+        custom_objects: arguments by name, in place of those in the tree.
+        classes: by the names in the tree, those that aren't registered (see `agents.checkpoint.register`).
+        changes: arguments or attributes by name, that are to be others than they were.
+
+    Raises:
+        CheckpointError: if the tree isn't a model's, or doesn't fit together.
+        ValueError: for environments with other spaces, or other `policy_kwargs` among the changes.
+    """
+    given = dict(custom_objects or {})
+    with fitting_together():
+        part = fields(
+            tree,
+            "a model",
+            *("kind", "version", "policy_class", "policy_kwargs", "observation_space", "action_space", "n_envs"),
+            *("arguments", "schedules", "counters", "memory_statistics", "episodes", "successes", "weights"),
+            *("optimizer", "training"),
+        )
+        check_kind(part["kind"], KIND)
+        name = part["policy_class"]
+        policy_class = (
+            cls.policy_aliases[name]
+            if isinstance(name, str) and name in cls.policy_aliases
+            else checkpoint.class_from_tree(name, classes)
+        )
+        if not (isinstance(policy_class, type) and issubclass(policy_class, ExpireSpanActorCriticPolicy)):
+            raise CheckpointError(f"policy_class is {shown(name)}, which is no policy with a memory")
+        policy_kwargs = given.get("policy_kwargs")
+        if policy_kwargs is None:
+            policy_kwargs = argument_from_tree(part["policy_kwargs"], "policy_kwargs", classes)
+        observations = checkpoint.space_from_tree(part["observation_space"])
+        actions = checkpoint.space_from_tree(part["action_space"])
+        arguments = _typed(part["arguments"], "arguments", _ARGUMENTS)
+        described = fields(part["schedules"], "schedules", *_SCHEDULES)
+        for name, schedule in described.items():
+            arguments[name] = None if schedule is None else checkpoint.schedule_from_tree(schedule, name, given)
+        arguments |= {name: value for name, value in given.items() if name in arguments}
+        counters = _typed(part["counters"], "counters", _COUNTERS)
+        n_envs = _typed({"n_envs": part["n_envs"]}, "a model", {"n_envs": (int,)})["n_envs"]
+        check_weights(
+            policy_class, observations, actions, policy_kwargs, arguments["use_sde"], part["weights"], classes
+        )
+
+    attributes = dict(changes or {})
+    if attributes.pop("policy_kwargs", policy_kwargs) != policy_kwargs:
+        raise ValueError(f"policy_kwargs can't change when a model is loaded: it has {policy_kwargs}")
+    arguments |= {name: attributes.pop(name) for name in list(attributes) if name in arguments}
+    if env is not None:
+        check_for_correct_spaces(env, observations, actions)
+    with fitting_together(), quiet():
+        model = cls(policy_class, env, policy_kwargs=policy_kwargs, device=device, _init_setup_model=False, **arguments)
+        model.observation_space, model.action_space = observations, actions
+        model.n_envs = n_envs if env is None else env.num_envs
+        model._setup_model()
+        model.policy.load_state_dict(part["weights"])
+        _load_optimizer(model.policy.optimizer, part["optimizer"])
+        model.policy.weights_changed()
+        for name, value in counters.items():
+            setattr(model, name, value)
+        model.memory_statistics = _numbers(part["memory_statistics"], "memory_statistics")
+        _restore_episodes(model, part["episodes"], part["successes"])
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    return model
+
+
+# --- the training ---
+
+
+def training_to_tree(model: ExpireSpanPPO) -> Tree:
+    """What a training goes on from, beside the model: between two rollouts, where nothing is under way."""
+    env = model.get_env()
+    assert env is not None
+    tensor_env = tensor_env_of(env, model.device)
+    normalize = unwrap_vec_normalize(env)
+    memory = model._memory
+    return {
+        "random": checkpoint.random_states(),
+        "obs": model._last_obs,
+        "starts": model._last_episode_starts,
+        "memory": None if memory is None else dict(zip(memory._fields, memory, strict=True)),
+        "env": None if tensor_env is None else tensor_env.get_state()._asdict(),
+        "normalization": None if normalize is None else _normalization_to_tree(normalize),
+    }
+
+
+def resume_training(model: ExpireSpanPPO, training: Tree) -> str | None:
+    """Puts a model, its environments and all random generators where they were; a note on what couldn't be.
+
+    Raises:
+        CheckpointError: if the tree isn't of this model and these environments.
+    """
+    env = model.get_env()
+    assert env is not None
+    with fitting_together():
+        part = fields(training, "a training", "random", "obs", "starts", "memory", "env", "normalization")
+        normalize = unwrap_vec_normalize(env)
+        if (normalize is None) != (part["normalization"] is None):
+            raise CheckpointError("only one of checkpoint and environments has VecNormalize: wrap them as they were")
+        if normalize is not None:
+            _restore_normalization(normalize, part["normalization"])
+        tensor_env = tensor_env_of(env, model.device)
+        notes = []
+        if tensor_env is not None and part["env"] is not None:
+            state = tensor_env.get_state()
+            tensor_env.set_state(type(state)(**_like(part["env"], state._asdict(), "env")))
+            model._last_obs = part["obs"]
+            model._last_episode_starts = _starts(part["starts"], env.num_envs)
+            empty = model.policy.core.empty_memory(env.num_envs)
+            if part["memory"] is not None:
+                kept = _like(part["memory"], empty._asdict(), "memory")
+                model._memory = type(empty)(**{name: tensor.to(model.device) for name, tensor in kept.items()})
+        else:
+            # Not the levels of the first steps once more.
+            seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]
+            env.seed(int(seed) % 2**30)
+            model._last_obs = None
+            notes.append("these environments can't be saved: they start anew, with other seeds and empty memories")
+        random_note = checkpoint.restore_random_states(part["random"])
+        if random_note:
+            notes.append(random_note)
+    return "; ".join(notes) or None
+
+
+def _load_optimizer(optimizer: optim.Optimizer, tree: Tree) -> None:
+    state = argument_from_tree(tree, "optimizer")
+    groups = fields(state, "optimizer", "state", "param_groups")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert isinstance(groups["state"], dict)
+    for number, kept in groups["state"].items():
+        parameter = parameters[number]
+        for name, value in kept.items():
+            if isinstance(value, Tensor) and value.dim() > 0 and value.shape != parameter.shape:
+                raise CheckpointError(f"the optimiser's {shown(name)} doesn't have its weight's shape")
+    optimizer.load_state_dict(state)
+
+
+def _typed(tree: Tree, what: str, types: Mapping[str, tuple[type[Any], ...]]) -> dict[str, Any]:
+    """These fields, each of one of its types."""
+    found = fields(tree, what, *types)
+    for name, value in found.items():
+        boolean = isinstance(value, bool)
+        if not isinstance(value, types[name]) or (boolean and bool not in types[name]):
+            raise CheckpointError(f"{name} is {shown(value)}: take another checkpoint")
+    return dict(found)
+
+
+def _numbers(tree: Tree, what: str) -> dict[str, float]:
+    if not isinstance(tree, dict) or not all(isinstance(value, int | float) for value in tree.values()):
+        raise CheckpointError(f"{what} aren't numbers by name: take another checkpoint")
+    return {name: float(value) for name, value in tree.items()}
+
+
+def _plain(info: dict[str, Any]) -> dict[str, Any]:
+    """What Monitor says of an episode, as far as a file can hold it."""
+    return {str(name): value for name, value in info.items() if isinstance(value, int | float | str | np.number)}
+
+
+def _restore_episodes(model: ExpireSpanPPO, episodes: Tree, successes: Tree) -> None:
+    if episodes is None or successes is None:
+        return
+    if not isinstance(episodes, list) or not isinstance(successes, list):
+        raise CheckpointError("the last episodes aren't a list: take another checkpoint")
+    window = model._stats_window_size
+    model.ep_info_buffer, model.ep_success_buffer = deque(maxlen=window), deque(maxlen=window)
+    model.ep_info_buffer.extend({"r": 0.0, "l": 0} | fields(info, "an episode", *info) for info in episodes)
+    model.ep_success_buffer.extend(map(bool, successes))
+
+
+def _like(tree: Tree, like: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Tensors of the same names, shapes and types."""
+    found = fields(tree, what, *like)
+    for name, tensor in found.items():
+        if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (like[name].shape, like[name].dtype):
+            raise CheckpointError(f"{what}: {name} isn't of {tuple(like[name].shape)}: was n_envs another?")
+    return found
+
+
+def _starts(tree: Tree, n_envs: int) -> np.ndarray:
+    if not isinstance(tree, np.ndarray) or tree.shape != (n_envs,):
+        raise CheckpointError(f"the episode starts aren't of {n_envs} environments")
+    return tree.astype(bool)
+
+
+def _running(tree: Tree, like: RunningMeanStd) -> RunningMeanStd:
+    part = fields(tree, "normalization", "mean", "var", "count")
+    mean, var, count = part["mean"], part["var"], part["count"]
+    for kept in (mean, var):
+        if not isinstance(kept, np.ndarray) or kept.shape != like.mean.shape:
+            raise CheckpointError(f"VecNormalize's statistics aren't of the shape {like.mean.shape}")
+    if not isinstance(count, float):
+        raise CheckpointError(f"VecNormalize has counted {shown(count)} steps")
+    running = RunningMeanStd(shape=like.mean.shape)
+    running.mean, running.var, running.count = mean, var, count
+    return running
+
+
+def _statistics(running: RunningMeanStd) -> Tree:
+    return {"mean": np.asarray(running.mean), "var": np.asarray(running.var), "count": float(running.count)}
+
+
+def _normalization_to_tree(normalize: VecNormalize) -> Tree:
+    """Running statistics, which SB3's own `VecNormalize.save` pickles."""
+    seen = normalize.obs_rms if normalize.norm_obs else None
+    return {
+        "obs": {name: _statistics(part) for name, part in seen.items()}
+        if isinstance(seen, dict)
+        else (None if seen is None else _statistics(seen)),
+        "returns": _statistics(normalize.ret_rms),
+        "so_far": normalize.returns,
+    }
+
+
+def _restore_normalization(normalize: VecNormalize, tree: Tree) -> None:
+    part = fields(tree, "normalization", "obs", "returns", "so_far")
+    if normalize.norm_obs:
+        if isinstance(normalize.obs_rms, dict):
+            by_name = fields(part["obs"], "normalization", *normalize.obs_rms)
+            normalize.obs_rms = {name: _running(by_name[name], like) for name, like in normalize.obs_rms.items()}
+        else:
+            normalize.obs_rms = _running(part["obs"], normalize.obs_rms)
+    normalize.ret_rms = _running(part["returns"], normalize.ret_rms)
+    if not isinstance(part["so_far"], np.ndarray) or part["so_far"].shape != (normalize.num_envs,):
+        raise CheckpointError("the returns so far aren't of these environments")
+    normalize.returns = part["so_far"]

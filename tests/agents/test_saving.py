@@ -1,0 +1,275 @@
+"""Models and trainings in files: what goes in comes out, to the bit, and nothing in a file is run."""
+
+import io
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from torch import Tensor, nn
+
+from agents import ExpireSpanPPO, checkpoint
+from agents.checkpoint import CheckpointError
+from agents.policies import ExpireSpanActorCriticPolicy
+from envs import make_env
+from envs.batched import BatchedVecEnv, make_batched
+from tests.agents.models import CORE
+
+SIZES: dict[str, Any] = {"n_steps": 32, "segment_length": 16, "batch_size": 64, "device": "cpu", "compile": False}
+pytestmark = pytest.mark.filterwarnings("ignore:batch_size|slots")
+
+
+def batched() -> BatchedVecEnv:
+    return BatchedVecEnv(make_batched("MiniGrid-MemoryS7-v0", 4, seed=1, agent_view_size=3, max_steps=11))
+
+
+def pendulums() -> VecEnv:
+    return VecNormalize(DummyVecEnv([lambda: make_env("ExpireSpan/PendulumNoVelocity-v0")] * 2))
+
+
+def new(env: VecEnv, **kwargs: Any) -> ExpireSpanPPO:
+    model = ExpireSpanPPO("MlpPolicy", env, policy_kwargs=dict(CORE), seed=3, **(SIZES | kwargs))
+    model.set_logger(Logger(None, []))
+    return model
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two trees are the same to the bit."""
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    if isinstance(one, Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else one == other
+
+
+class SaveAt(BaseCallback):
+    """Saves the training before its n-th rollout."""
+
+    def __init__(self, path: Path, rollout: int) -> None:
+        super().__init__()
+        self._path, self._left = path, rollout
+
+    def _on_rollout_start(self) -> None:
+        if self._left == 0:
+            assert isinstance(self.model, ExpireSpanPPO)
+            self.model.save_training(self._path)
+        self._left -= 1
+
+    def _on_step(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"learning_rate": LinearSchedule(1e-3, 1e-5, 1.0), "clip_range_vf": 0.2, "target_kl": 0.05, "gae_lambda": 0.8},
+        {"memory_budget": LinearSchedule(9.0, 2.0, 1.0), "normalize_advantage": False, "precision": "bf16"},
+    ],
+)
+def test_a_model_comes_back_whole(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    """Would catch: an argument, counter or weight that isn't saved, or gets another's place; an optimiser that begins
+    anew; a suffix that saves in one place and looks in another."""
+    model = new(batched(), **arguments)
+    model.learn(2 * 32 * 4)
+    model.save(tmp_path / "model")
+    loaded = ExpireSpanPPO.load(tmp_path / "model", device="cpu")
+    again = tmp_path / "again.safetensors"
+    loaded.save(again)
+    assert equal(checkpoint.read(tmp_path / "model.safetensors"), checkpoint.read(again))
+    obs = np.zeros((2, 3, 3, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(model.predict(obs, deterministic=True)[0], loaded.predict(obs, deterministic=True)[0])
+    assert loaded.learning_rate == model.learning_rate or callable(loaded.learning_rate)
+    assert (loaded.num_timesteps, loaded.seed) == (2 * 32 * 4, 3)
+    loaded.set_env(batched())
+    loaded.learn(32 * 4, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 3 * 32 * 4
+
+
+def test_open_files_and_parameters(tmp_path: Path) -> None:
+    """Would catch: SB3's calls with open files or `set_parameters` of a path, which would unpickle."""
+    model, stream = new(batched()), io.BytesIO()
+    model.save(stream)
+    stream.seek(0)
+    loaded = ExpireSpanPPO.load(stream, device="cpu")
+    assert equal(dict(loaded.policy.state_dict()), dict(model.policy.state_dict()))
+    other = new(batched(), learning_rate=1e-2)
+    with torch.no_grad():
+        for weight in other.policy.parameters():
+            weight.add_(1)
+    model.save(tmp_path / "m")
+    other.set_parameters(str(tmp_path / "m"))
+    assert equal(dict(other.policy.state_dict()), dict(model.policy.state_dict()))
+    model.policy.save(str(tmp_path / "policy"))
+    policy = ExpireSpanActorCriticPolicy.load(str(tmp_path / "policy"), device="cpu")
+    assert equal(dict(policy.state_dict()), dict(model.policy.state_dict()))
+
+
+@pytest.mark.parametrize(("make", "exact"), [(batched, True), (pendulums, False)])
+def test_resumed_as_if_never_stopped(tmp_path: Path, make: Callable[[], VecEnv], exact: bool) -> None:
+    """Would catch: memory, optimiser, schedules, statistics, environments or any random generator that begins anew
+    (exact for batched environments; with others the note says what does)."""
+    total, path = 6 * 32 * 4, tmp_path / "training.safetensors"
+    whole = new(make(), learning_rate=LinearSchedule(1e-3, 1e-4, 1.0))
+    whole.learn(total, callback=SaveAt(path, 3))
+    torch.manual_seed(99)
+    env = make()
+    resumed, note = ExpireSpanPPO.resume(path, env, device="cpu")
+    before = resumed.num_timesteps
+    resumed.set_logger(Logger(None, []))
+    resumed.learn(total - before, reset_num_timesteps=False)
+    assert 0 < before < total
+    assert resumed.num_timesteps == whole.num_timesteps
+    if exact:
+        assert note is None
+        assert equal(dict(resumed.policy.state_dict()), dict(whole.policy.state_dict()))
+        assert equal(resumed.get_parameters()["policy.optimizer"], whole.get_parameters()["policy.optimizer"])
+        assert [e["r"] for e in resumed.ep_info_buffer or ()] == [e["r"] for e in whole.ep_info_buffer or ()]
+        return
+    assert note is not None
+    assert "start anew" in note
+    assert isinstance(env, VecNormalize)
+    assert env.ret_rms.count > 64, "VecNormalize goes on from its statistics"
+
+
+class Extractor(nn.Flatten):
+    """Not registered anywhere."""
+
+
+class OwnPolicy(ExpireSpanActorCriticPolicy):
+    """A user's own."""
+
+
+def test_own_classes_are_passed_not_imported(tmp_path: Path) -> None:
+    """Would catch: a class found by a path in the file, or an error that doesn't say what to pass."""
+    model = ExpireSpanPPO(OwnPolicy, batched(), policy_kwargs=CORE | {"activation_fn": nn.ELU}, **SIZES)
+    model.save(tmp_path / "own")
+    with pytest.raises(CheckpointError, match="OwnPolicy"):
+        ExpireSpanPPO.load(tmp_path / "own", device="cpu")
+    name = f"{__name__}.OwnPolicy"
+    loaded = ExpireSpanPPO.load(tmp_path / "own", device="cpu", classes={name: OwnPolicy})
+    assert type(loaded.policy) is OwnPolicy
+    assert loaded.policy.activation_fn is nn.ELU
+
+
+def test_functions_are_asked_for(tmp_path: Path) -> None:
+    """Would catch: a learning rate that silently becomes another, a save that fails for a function."""
+    new(batched(), learning_rate=lambda progress: 1e-3 * progress).save(tmp_path / "f")
+    with pytest.raises(CheckpointError, match=r"learning_rate.*custom_objects"):
+        ExpireSpanPPO.load(tmp_path / "f", device="cpu")
+    loaded = ExpireSpanPPO.load(tmp_path / "f", device="cpu", custom_objects={"learning_rate": 0.5})
+    assert loaded.lr_schedule(1.0) == 0.5
+    assert ExpireSpanPPO.load(tmp_path / "f", device="cpu", custom_objects={"learning_rate": 1}, gamma=0.5).gamma == 0.5
+
+
+class Bomb:
+    """Runs something when unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+def test_pickles_are_refused_not_run(tmp_path: Path) -> None:
+    """Would catch: any road from a model's file to the unpickler, SB3's own zip and policy files included."""
+    marker = tmp_path / "marker"
+    PPO("MlpPolicy", "CartPole-v1", device="cpu").save(tmp_path / "sb3")
+    (tmp_path / "pickle").write_bytes(pickle.dumps(Bomb(marker)))
+    torch.save({"state_dict": {}, "data": Bomb(marker)}, tmp_path / "policy")
+    for name in ("sb3.zip", "pickle", "policy"):
+        for load in (
+            ExpireSpanPPO.load,
+            ExpireSpanActorCriticPolicy.load,
+            new(batched()).set_parameters,
+            lambda path: ExpireSpanPPO.resume(path, batched()),
+        ):
+            with pytest.raises(CheckpointError):
+                load(str(tmp_path / name))
+    assert not marker.exists()
+
+
+def changed(tree: Any, *path: str, value: Any) -> Any:
+    """A copy of a tree with one entry changed."""
+    if not path:
+        return value
+    return tree | {path[0]: changed(tree[path[0]], *path[1:], value=value)}
+
+
+def test_a_whole_file_that_lies_is_refused(tmp_path: Path) -> None:
+    """Would catch: sizes in a file that ask for all memory, values of wrong types that fail much later, weights of
+    another policy. Each has a valid checksum."""
+    model = new(batched())
+    model.learn(32 * 4)
+    model.save_training(tmp_path / "good")
+    good = checkpoint.read(tmp_path / "good.safetensors")
+    assert isinstance(good, dict)
+    kwargs = dict(good["policy_kwargs"])
+    weights = good["weights"]
+    assert isinstance(weights, dict)
+    some = next(iter(weights))
+
+    def sized(**sizes: Any) -> Any:
+        return kwargs | {"pairs": [*kwargs["pairs"], *([name, size] for name, size in sizes.items())]}
+
+    lies: list[tuple[tuple[str, ...], Any]] = [
+        *(
+            (("policy_kwargs",), sized(**sizes))
+            for sizes in (
+                {"depth": 10**9},
+                {"dim": 2**40},
+                {"seq_len": 2**40},
+                {"net_arch": [10**12]},
+                {"slots": -1},
+                {"heads": "x"},
+                {"backend": "flex"},
+                {"dim": 32},
+                {"nonsense": 1},
+            )
+        ),
+        (("policy_kwargs",), ["a"]),
+        (("policy_class",), "os.system"),
+        (("policy_class",), {"class": "relu"}),
+        (("n_envs",), -1.5),
+        (("arguments", "gamma"), "0.9"),
+        (("arguments", "n_steps"), True),
+        (("arguments", "batch_size"), 0),
+        (("schedules", "learning_rate"), {"kind": "eval", "value": "1"}),
+        (("counters", "num_timesteps"), None),
+        (("weights", some), torch.zeros(1)),
+        (("weights",), {}),
+        (("optimizer",), {"pairs": []}),
+        (("memory_statistics",), {"live_memories": "many"}),
+        (("episodes",), 3),
+        (("kind",), "another"),
+        (("observation_space",), checkpoint.space_to_tree(spaces.Discrete(3))),
+    ]
+    for where, value in lies:
+        checkpoint.write(tmp_path / "bad", changed(good, *where, value=value))
+        with pytest.raises(CheckpointError) as refused:
+            ExpireSpanPPO.load(tmp_path / "bad", device="cpu")
+        assert "\n" not in str(refused.value), where
+    trainings: list[tuple[tuple[str, ...], Any]] = [
+        (("training",), None),
+        (("training", "memory"), {"mems": torch.zeros(1)}),
+        (("training", "env"), {}),
+        (("training", "starts"), np.zeros(3)),
+        (("training", "normalization"), {"obs": None, "returns": None, "so_far": None}),
+        (("training", "random"), {}),
+    ]
+    for where, value in trainings:
+        checkpoint.write(tmp_path / "bad", changed(good, *where, value=value))
+        with pytest.raises(CheckpointError):
+            ExpireSpanPPO.resume(tmp_path / "bad", batched(), device="cpu")
