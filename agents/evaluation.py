@@ -47,7 +47,7 @@ def evaluate_policy(
     return_episode_rewards: bool = False,
     warn: bool = True,
     use_masking: bool | None = None,
-) -> tuple[float, float] | tuple[list[float], list[int]]:
+) -> tuple[Any, Any]:
     """Plays episodes; Stable-Baselines3's `evaluate_policy`, with action masks.
 
     Args:

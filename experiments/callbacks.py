@@ -1,6 +1,5 @@
 """What happens beside the learning: progress, checkpoints, stopping, schedules."""
 
-import shutil
 import signal
 import sys
 import time
@@ -14,7 +13,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
 from agents import ExpireSpanPPO
-from experiments.runs import CHECKPOINTS, MODEL, written_whole
+from agents.checkpoint import CheckpointSeries
+from experiments.runs import CHECKPOINTS, MODEL
 
 LINES_EVERY = 10.0
 """Seconds between two lines of progress where there is no bar."""
@@ -97,18 +97,29 @@ class Progress(OurCallback):
             self._bar.close()
 
 
+@dataclass
+class StopRequest:
+    """Whether a signal has asked for the end of the training, and which."""
+
+    signal: int | None = None
+    saved: bool = True
+    """Whether the training may end: False while there are checkpoints and the last one isn't of after the signal."""
+
+
 class Checkpoints(OurCallback):
-    """Saves the model every so many steps: a numbered file for the newest few, and `model.zip` for the last.
+    """Saves the training every so many steps, and the model beside it.
 
     Args:
         run_dir: the run folder.
         every: environment steps between two checkpoints.
-        keep: numbered files to keep.
+        keep: checkpoints to keep, the newest ones.
+        request: when it is made, the training is saved before its next rollout, whenever the last checkpoint was.
     """
 
-    def __init__(self, run_dir: Path, every: int, keep: int) -> None:
+    def __init__(self, run_dir: Path, every: int, keep: int, request: StopRequest) -> None:
         super().__init__()
-        self._run_dir, self._every, self._keep = run_dir, every, keep
+        self._run_dir, self._every, self._request = run_dir, every, request
+        self._series = CheckpointSeries(run_dir / CHECKPOINTS, keep)
         self._next = 0
 
     def _on_training_start(self) -> None:
@@ -116,24 +127,22 @@ class Checkpoints(OurCallback):
 
     def _on_rollout_start(self) -> None:
         # Between two rollouts the optimiser has done all it will do with the steps counted so far.
-        if self.model.num_timesteps >= self._next:
+        due = self.model.num_timesteps >= self._next
+        if due:
             self._next += self._every * (1 + (self.model.num_timesteps - self._next) // self._every)
-            self._save_numbered()
+        if due or self._request.signal:
+            self.save()
+            self._request.saved = self._request.signal is not None
 
-    def _save_numbered(self) -> None:
+    def save(self) -> None:
+        """Saves the training as it is now."""
+        self._series.save(self.model.num_timesteps, self.model.training_tree())
         save(self.model, self._run_dir)
-        folder = self._run_dir / CHECKPOINTS
-        folder.mkdir(exist_ok=True)
-        with written_whole(folder / f"{self.model.num_timesteps:012d}.zip") as partial:
-            shutil.copyfile(self._run_dir / MODEL, partial)
-        for old in sorted(folder.glob("*.zip"))[: -self._keep]:
-            old.unlink()
 
 
 def save(model: ExpireSpanPPO, run_dir: Path) -> None:
     """Saves the model as the newest one of the run."""
-    with written_whole(run_dir / MODEL) as partial:
-        model.save(partial)
+    model.save(run_dir / MODEL)
 
 
 class StopAtSuccess(OurCallback):
@@ -146,25 +155,15 @@ class StopAtSuccess(OurCallback):
     def __init__(self, success: float | None) -> None:
         super().__init__()
         self._success = success
-        self._new_episodes = False
         self.reached = False
 
     def _on_step(self) -> bool:
-        # At a step and not at a rollout's end: the weights that are kept are those that the newest episodes ended
-        # with. SB3 counts the episodes that end in this step only after this call.
+        # At a step and not at a rollout's end: the weights that are kept are those that the newest episodes ended with.
         successes = self.model.ep_success_buffer
-        if self._success is not None and self._new_episodes and successes is not None:
+        if self._success is not None and self.locals["dones"].any() and successes is not None:
             full = len(successes) == successes.maxlen
             self.reached = full and sum(successes) / len(successes) >= self._success
-        self._new_episodes = bool(self.locals["dones"].any())
         return not self.reached
-
-
-@dataclass
-class StopRequest:
-    """Whether a signal has asked for the end of the training, and which."""
-
-    signal: int | None = None
 
 
 @contextmanager
@@ -191,14 +190,14 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 
 class StopOnRequest(OurCallback):
-    """Ends the training at the next step once a signal has asked for it."""
+    """Ends the training at the next step once a signal has asked for it, and it is saved."""
 
     def __init__(self, request: StopRequest) -> None:
         super().__init__()
         self._request = request
 
     def _on_step(self) -> bool:
-        return self._request.signal is None
+        return self._request.signal is None or not self._request.saved
 
 
 class EntropySchedule(OurCallback):

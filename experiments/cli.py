@@ -64,7 +64,7 @@ def parse(words: list[str]) -> Command:
     """
     base = TrainConfig()
     if words and words[0] == "train":
-        base = _base(_value_of(words, "--preset"), _value_of(words, "--continue-from"))
+        base = _base(_value_of(words, "--preset"), _value_of(words, "--resume"))
     elif words and words[0] == "tune":
         base = _base(_value_of(words, "--preset"), None)
     commands = (
@@ -90,15 +90,15 @@ def parse(words: list[str]) -> Command:
     return command
 
 
-def _base(preset: str | None, continue_from: str | None) -> TrainConfig:
+def _base(preset: str | None, resume: str | None) -> TrainConfig:
     """What holds unless the command line says something else."""
-    if preset is not None and continue_from is not None:
-        raise UserError("--preset and --continue-from exclude each other: a run goes on with its own settings")
-    if continue_from is not None:
+    if preset is not None and resume is not None:
+        raise UserError("--preset and --resume exclude each other: a run goes on with its own settings")
+    if resume is not None:
         # Reading a run loads PyTorch, which `--help` and `tasks` can do without.
         from experiments.runs import read_config
 
-        return dataclasses.replace(read_config(Path(continue_from)), run_dir=None, overwrite=False)
+        return dataclasses.replace(read_config(Path(resume)), run_dir=None, overwrite=False)
     if preset is None:
         return TrainConfig()
     is_file = preset_file.is_file_name(preset)
@@ -108,7 +108,7 @@ def _base(preset: str | None, continue_from: str | None) -> TrainConfig:
 
 def _with_base(config: TrainConfig, base: TrainConfig) -> TrainConfig:
     """The arguments given are added to the preset's, if it's still the preset's environment; a file has a name too."""
-    if config.continue_from is not None:
+    if config.resume is not None:
         return config
     if config.preset is not None and preset_file.is_file_name(config.preset):
         # Runs are named after it; the command, which a run's record has, says where it lies.

@@ -182,8 +182,9 @@ class TrainConfig:
     preset or environment and the seed."""
     overwrite: bool = False
     """Replace the run that lies in --run-dir."""
-    continue_from: Annotated[str | None, arg(metavar="DIR")] = None
-    """Go on with the run in this folder, with its settings, up to --total-timesteps."""
+    resume: Annotated[str | None, arg(metavar="DIR")] = None
+    """Go on with the run in this folder from its newest whole checkpoint, with its settings, up to --total-timesteps;
+    where environments are batched, as if it had never stopped."""
     total_timesteps: int = 1_000_000
     """Environment steps to train for, of all environments together."""
     stop_at_success: float | None = None
@@ -198,7 +199,7 @@ class TrainConfig:
     checkpoint_every: int = 100_000
     """Environment steps between checkpoints."""
     keep_checkpoints: int = 3
-    """Checkpoints to keep, the newest ones; model.zip is the newest of all."""
+    """Checkpoints to keep, the newest ones; model.safetensors is the newest of all."""
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     """A progress bar, a line now and then, or nothing; auto shows the bar on a terminal and lines elsewhere."""
 
@@ -398,7 +399,7 @@ class TuneConfig:
     the work."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """What a trial trains with, for --total-timesteps each, all with the same --seed. --run-dir, --overwrite and
-    --continue-from don't belong here: the runs lie in the study."""
+    --resume don't belong here: the runs lie in the study."""
     search: Annotated[tuple[str, ...], arg(metavar="NAME=LOW:HIGH[:log]|NAME=A,B,C ...")] = ()
     """What to search, such as learning_rate=1e-4:1e-2:log slots=16:64 depth=1,2. Without it: the usual numbers of PPO,
     and sizes around those that are set, but nothing that the command line sets."""

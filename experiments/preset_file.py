@@ -14,7 +14,7 @@ from experiments.settings import SECTIONS, described, is_of, kinds
 FORMAT_VERSION = 1
 """Of the file. Raise it when a file written before can no longer be read."""
 
-_OF_A_RUN = {"preset", "run_dir", "overwrite", "continue_from"}
+_OF_A_RUN = {"preset", "run_dir", "overwrite", "resume"}
 """Settings that say where a training lies, not what it is."""
 _OF_A_MACHINE = {"device", "torch_threads", "progress", "checkpoint_every", "keep_checkpoints"}
 """Settings that are left out of a file, though one may have them."""

@@ -7,8 +7,6 @@ import os
 import platform
 import subprocess
 import time
-import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,16 +16,19 @@ from typing import Any
 import torch
 
 from agents import ExpireSpanPPO
+from agents.checkpoint.lock import LOCK
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
 from experiments.environments import make
-from experiments.errors import UserError, one_line
+from experiments.errors import UserError, one_line, user_errors
 from expire_span.version import __version__
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the run folder. Raise it when a folder written before can no longer be read."""
 
-CONFIG, MODEL, CHECKPOINTS, SUMMARY = "config.json", "model.zip", "checkpoints", "summary.json"
-_OURS = (CONFIG, MODEL, SUMMARY, CHECKPOINTS, "video.mp4", "progress*.csv", "events.out.tfevents.*")
+CONFIG, MODEL, CHECKPOINTS, SUMMARY = "config.json", "model.safetensors", "checkpoints", "summary.json"
+ERROR = "error.txt"
+"""The traceback of what ended a training that shouldn't have ended."""
+_OURS = (CONFIG, MODEL, SUMMARY, CHECKPOINTS, ERROR, "video.mp4", "progress*.csv", "events.out.tfevents.*")
 _LIBRARIES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3")
 _SECTIONS: dict[str, type[Any]] = {"env": EnvConfig, "core": CoreConfig, "agent": AgentConfig}
 
@@ -77,14 +78,14 @@ def prepare(run_dir: Path, overwrite: bool) -> None:
     """
     if run_dir.exists() and not run_dir.is_dir():
         raise UserError(f"--run-dir {run_dir} is a file: give a new or empty folder")
-    if run_dir.is_dir() and any(run_dir.iterdir()):
+    if run_dir.is_dir() and any(path.name != LOCK for path in run_dir.iterdir()):
         is_run = (run_dir / CONFIG).is_file()
         if not is_run:
             raise UserError(f"--run-dir {run_dir} isn't empty and no run of ours: give a new or empty folder")
         if not overwrite:
             raise UserError(
                 f"--run-dir {run_dir} holds a run already: give a new folder, --overwrite to replace the run, "
-                f"or --continue-from {run_dir} to go on with it"
+                f"or --resume {run_dir} to go on with it"
             )
     existing = next(path for path in (run_dir.absolute(), *run_dir.absolute().parents) if path.exists())
     if not existing.is_dir():
@@ -99,7 +100,7 @@ def create(run_dir: Path, config: TrainConfig, device: torch.device, command: st
     for pattern in _OURS:
         for old in run_dir.glob(pattern):
             if old.is_dir():
-                for checkpoint in old.glob("*.zip"):
+                for checkpoint in old.glob("*.safetensors"):
                     checkpoint.unlink()
                 with contextlib.suppress(OSError):
                     old.rmdir()
@@ -225,13 +226,12 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def load(run_dir: Path, device_name: str, **load_arguments: Any) -> Run:
+def load(run_dir: Path, device_name: str) -> Run:
     """The settings and the newest model of the run in `run_dir`.
 
     Args:
         run_dir: the run folder.
         device_name: as `--device`.
-        load_arguments: for `ExpireSpanPPO.load`, such as `env`.
 
     Raises:
         UserError: if it isn't a run folder, has no model yet or a broken one, is of another version, or the
@@ -242,15 +242,8 @@ def load(run_dir: Path, device_name: str, **load_arguments: Any) -> Run:
     path = run_dir / MODEL
     if not path.is_file():
         raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before the first checkpoint")
-    # Whatever a broken archive makes the unpickling raise, the user is told which file it is.
-    broken = (ValueError, KeyError, RuntimeError, EOFError, AttributeError, ImportError, TypeError, OSError)
-    try:
-        with warnings.catch_warnings():
-            # How its sizes fit was said when the training began.
-            warnings.filterwarnings("ignore", message="slots=|batch_size=")
-            model = ExpireSpanPPO.load(path, device=device, **load_arguments)
-    except (zipfile.BadZipFile, *broken) as error:
-        raise UserError(f"{path} can't be loaded: {one_line(error)}") from error
+    with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
+        model = ExpireSpanPPO.load(path, device=device)
     with contextlib.closing(make(config.env)) as env:
         if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):
             raise UserError(

@@ -6,11 +6,12 @@ import shlex
 import signal
 import sys
 import time
+import traceback
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import CallbackList
@@ -22,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
+from agents.checkpoint import CheckpointError, CheckpointSeries, folder_lock
 from experiments import runs
 from experiments.arguments import parse_pairs
 from experiments.callbacks import (
@@ -33,13 +35,12 @@ from experiments.callbacks import (
     StopOnRequest,
     StopRequest,
     mean_return,
-    save,
     stop_on_signals,
     success_rate,
 )
 from experiments.config import AgentConfig, CoreConfig, TrainConfig, values
-from experiments.environments import TRAINING_SEEDS, training_envs, untested_arguments
-from experiments.errors import UserError, user_errors
+from experiments.environments import training_envs, untested_arguments
+from experiments.errors import UserError, one_line, user_errors
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -51,7 +52,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 MAY_CHANGE = {
     *("total_timesteps", "stop_at_success", "device", "torch_threads", "checkpoint_every", "keep_checkpoints"),
-    *("progress", "continue_from", "run_dir", "overwrite", "env.vec_env", "env.n_workers"),
+    *("progress", "resume", "run_dir", "overwrite", "env.vec_env", "env.n_workers"),
 }
 """Settings that may differ when a run is gone on with; the others made the model what it is."""
 
@@ -156,30 +157,39 @@ def changed_settings(before: TrainConfig, now: TrainConfig) -> list[str]:
     return [name for name in old if old[name] != new[name] and name not in MAY_CHANGE]
 
 
-def continued_session(config: TrainConfig) -> Session:
-    """A training that goes on from a run's newest model. Raises a `UserError` where that can't be."""
-    run_dir = Path(config.continue_from or "")
+def resumed_session(config: TrainConfig) -> Session:
+    """A training that goes on from a run's newest whole checkpoint. Raises a `UserError` where that can't be."""
+    run_dir = Path(config.resume or "")
     if config.run_dir is not None or config.overwrite:
-        raise UserError("--continue-from goes on in the run's own folder: leave out --run-dir and --overwrite")
+        raise UserError("--resume goes on in the run's own folder: leave out --run-dir and --overwrite")
     before = runs.read_config(run_dir)
     for name in changed_settings(before, config):
         flag = name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
         raise UserError(f"--{flag} can't change when going on with {run_dir}: leave it out, or train anew")
     device = runs.check_device(config.device)
+    checkpoints = CheckpointSeries(run_dir / runs.CHECKPOINTS)
+    if not checkpoints.steps():
+        raise UserError(
+            f"{run_dir} has no checkpoint yet: its training was stopped before the first; begin anew with --run-dir "
+            f"{run_dir} --overwrite"
+        )
+    with user_errors(CheckpointError):
+        newest = checkpoints.newest()
+    for reason in newest.skipped:
+        print(f"expire-span: note: a newer checkpoint is passed over: {reason}", file=sys.stderr)
+    if newest.step >= config.total_timesteps:
+        raise UserError(f"{run_dir} has done {newest.step} steps already: give --total-timesteps above that")
     vec_env = training_envs(config.env, config.seed, device)
     try:
-        model = runs.load(run_dir, str(device), env=vec_env).model
-        if model.num_timesteps >= config.total_timesteps:
-            raise UserError(
-                f"{run_dir} has done {model.num_timesteps} steps already: give --total-timesteps above that"
-            )
-        # Not the levels and the chances of the first steps once more.
-        seed = int(np.random.SeedSequence([config.seed, model.num_timesteps]).generate_state(1)[0]) % TRAINING_SEEDS
-        model.set_random_seed(seed)
+        with user_errors(ValueError, prefix=f"{newest.path}: "):
+            model, note = ExpireSpanPPO.resume(newest.tree, vec_env, device)
+            checkpoints.discard_after(newest.step)
     except BaseException:
         vec_env.close()
         raise
-    config = dataclasses.replace(config, run_dir=str(run_dir), continue_from=None, overwrite=False)
+    if note is not None:
+        print(f"expire-span: note: {note}", file=sys.stderr)
+    config = dataclasses.replace(config, run_dir=str(run_dir), resume=None, overwrite=False)
     return Session(config, run_dir, device, model, vec_env)
 
 
@@ -203,7 +213,8 @@ def learn(session: Session, request: StopRequest) -> dict[str, Any]:
     model.set_logger(logger_for(run_dir, first))
     progress = Progress(style_of_progress(config), config.total_timesteps)
     goal = StopAtSuccess(config.stop_at_success)
-    checkpoints = Checkpoints(run_dir, config.checkpoint_every, config.keep_checkpoints)
+    request.saved = False
+    checkpoints = Checkpoints(run_dir, config.checkpoint_every, config.keep_checkpoints, request)
     callbacks: list[OurCallback] = [progress, checkpoints, goal, StopOnRequest(request)]
     if config.agent.ent_coef_end is not None:
         callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
@@ -213,13 +224,17 @@ def learn(session: Session, request: StopRequest) -> dict[str, Any]:
         model.learn(
             config.total_timesteps - first, callback=CallbackList(list(callbacks)), reset_num_timesteps=first == 0
         )
+        seconds = time.monotonic() - began
+        done = model.num_timesteps >= config.total_timesteps
+        reason = "signal" if request.signal and not done else "success" if goal.reached else "total-timesteps"
+        if reason != "signal":  # then it was saved before the step that it stopped at
+            checkpoints.save()
+    except Exception as error:
+        (run_dir / runs.ERROR).write_text(traceback.format_exc())
+        raise UserError(_how_it_ended(error, session)) from error
     finally:
         progress.close()
-    seconds = time.monotonic() - began
-    save(model, run_dir)
-    model.logger.close()
-    done = model.num_timesteps >= config.total_timesteps
-    reason = "signal" if request.signal and not done else "success" if goal.reached else "total-timesteps"
+        model.logger.close()
     summary = {
         "stopped_by": reason,
         "timesteps": model.num_timesteps,
@@ -231,6 +246,21 @@ def learn(session: Session, request: StopRequest) -> dict[str, Any]:
     }
     runs.write_json(run_dir / runs.SUMMARY, summary)
     return summary
+
+
+def _how_it_ended(error: Exception, session: Session) -> str:
+    """What went wrong in a training, and what is left of it."""
+    run_dir, kind = session.run_dir, f"{type(error).__name__}: "
+    told = isinstance(error, CheckpointError | FloatingPointError)
+    message = one_line(error) if told else kind + one_line(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        message = (
+            f"the memory of {session.device} is too small for these sizes ({one_line(error).partition('. ')[0]}): "
+            f"fewer --n-envs, a smaller --batch-size or fewer --slots need less"
+        )
+    steps = CheckpointSeries(run_dir / runs.CHECKPOINTS).steps()
+    left = f"go on from step {steps[0]:,} with --resume {run_dir}" if steps else "there is no checkpoint yet"
+    return f"stopped after {session.model.num_timesteps:,} steps: {message}; {left}; details in {run_dir / runs.ERROR}"
 
 
 def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
@@ -249,28 +279,30 @@ def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
     """
     config.check()
     torch.set_num_threads(config.torch_threads)
-    session = continued_session(config) if config.continue_from else new_session(config)
-    config, run_dir = session.config, session.run_dir
-    hint = untested_arguments(config.env)
-    if hint:
-        print(f"expire-span: note: {hint}", file=sys.stderr)
-    command = shlex.join([*program.split(), *arguments])
-    try:
+    with ExitStack() as held, user_errors(CheckpointError):
+        if config.resume and Path(config.resume).is_dir():
+            held.enter_context(folder_lock(config.resume))
+        session = resumed_session(config) if config.resume else new_session(config)
+        held.callback(session.vec_env.close)
+        config, run_dir = session.config, session.run_dir
+        hint = untested_arguments(config.env)
+        if hint:
+            print(f"expire-span: note: {hint}", file=sys.stderr)
+        command = shlex.join([*program.split(), *arguments])
+        if session.model.num_timesteps:
+            runs.note_continuation(run_dir, config, session.device, command, session.model.num_timesteps)
+        else:
+            held.enter_context(folder_lock(run_dir))
+            with user_errors(OSError, prefix=f"--run-dir {run_dir} can't be written: "):
+                runs.create(run_dir, config, session.device, command)
         with stop_on_signals() as request:
-            if session.model.num_timesteps:
-                runs.note_continuation(run_dir, config, session.device, command, session.model.num_timesteps)
-            else:
-                with user_errors(OSError, prefix=f"--run-dir {run_dir} can't be written: "):
-                    runs.create(run_dir, config, session.device, command)
             summary = learn(session, request)
-    finally:
-        session.vec_env.close()
     print(f"{run_dir}: {_sentence(summary, config)}")
     if request.signal is None or summary["stopped_by"] != "signal":
         return 0
-    go_on = ["train", "--continue-from", str(run_dir), "--total-timesteps", str(config.total_timesteps)]
+    go_on = ["train", "--resume", str(run_dir), "--total-timesteps", str(config.total_timesteps)]
     name = signal.Signals(request.signal).name
-    print(f"stopped by {name}; the model is saved. To go on: {program} {shlex.join(go_on)}")
+    print(f"stopped by {name}; the training is saved. To go on: {program} {shlex.join(go_on)}")
     return 128 + request.signal
 
 

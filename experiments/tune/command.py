@@ -84,7 +84,7 @@ def check(config: TuneConfig, arguments: list[str]) -> None:
     for name, given in (
         ("run-dir", train.run_dir is not None),
         ("overwrite", train.overwrite),
-        ("continue-from", train.continue_from is not None),
+        ("resume", train.resume is not None),
     ):
         if given:
             raise UserError(f"--{name} is train's: the runs of a study lie in --study")

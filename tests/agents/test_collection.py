@@ -19,7 +19,7 @@ from envs import make_env
 from envs.batched import BatchedVecEnv, make_batched
 from envs.workers.vec_env import WorkerVecEnv
 from expire_span import Memory
-from tests.agents.models import CORE, DEVICES, collect, difference, scale_up
+from tests.agents.models import CORES, DEVICES, collect, difference, scale_up
 
 N_ENVS = 6
 
@@ -34,7 +34,7 @@ class Plain(VecEnvWrapper):
         return self.venv.step_wait()
 
 
-def model_on(env: VecEnv, device: str = "cpu", **kwargs: Any) -> ExpireSpanPPO:
+def model_on(env: VecEnv, device: str = "cpu", core: str = "expire-span", **kwargs: Any) -> ExpireSpanPPO:
     """A small model whose every part is at work."""
     arguments: dict[str, Any] = {
         "n_steps": 32,
@@ -43,7 +43,7 @@ def model_on(env: VecEnv, device: str = "cpu", **kwargs: Any) -> ExpireSpanPPO:
         "seed": 3,
         "compile": False,
     } | kwargs
-    model = ExpireSpanPPO("MlpPolicy", env, policy_kwargs=CORE, device=device, **arguments)
+    model = ExpireSpanPPO("MlpPolicy", env, policy_kwargs=CORES[core], device=device, **arguments)
     model.set_logger(Logger(None, []))
     scale_up(model)
     return model
@@ -63,10 +63,11 @@ def kept(model: ExpireSpanPPO) -> list[Tensor]:
 
 
 @pytest.mark.filterwarnings("ignore:batch_size|slots")
-def test_tensor_environments_are_the_same_experience() -> None:
+@pytest.mark.parametrize("core", ["expire-span", "lstm"])
+def test_tensor_environments_are_the_same_experience(core: str) -> None:
     """Would catch: a bootstrap forgotten, at the wrong step, or seen with the next episode's memory; episode starts
     late by one; observations of before the step; rewards in another order. The host's road is the reference."""
-    by_tensors, by_host = model_on(batched()), model_on(Plain(batched()))
+    by_tensors, by_host = model_on(batched(), core=core), model_on(Plain(batched()), core=core)
     for _ in range(3):
         for model in (by_tensors, by_host):
             torch.manual_seed(0)
@@ -84,10 +85,11 @@ def test_tensor_environments_are_the_same_experience() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:batch_size|slots")
+@pytest.mark.parametrize("core", ["expire-span", "lstm", "gru"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_ratio_is_one_in_tensor_environments(device: str) -> None:
+def test_ratio_is_one_in_tensor_environments(device: str, core: str) -> None:
     """Would catch: a captured graph that replays old tensors, draws the same numbers, or writes the wrong rows."""
-    model = model_on(batched(device), device)
+    model = model_on(batched(device), device, core)
     for _ in range(3):
         collect(model)
         assert difference(model) < 1e-4
@@ -99,14 +101,15 @@ def test_ratio_is_one_in_tensor_environments(device: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:batch_size|slots")
+@pytest.mark.parametrize("core", ["expire-span", "gru"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_environments_in_groups_are_the_same_experience(device: str) -> None:
+def test_environments_in_groups_are_the_same_experience(device: str, core: str) -> None:
     """Would catch: one group's rows, memory or observations taken for another's, a step lost or done twice. The same
     actions in the same environments, one after the other, must show the same."""
     fns = [lambda: make_env("MiniGrid-MemoryS7-v0", agent_view_size=3, max_steps=11)] * N_ENVS
     env, alone = WorkerVecEnv(fns, n_workers=1, n_groups=2), DummyVecEnv(fns)
     try:
-        model = model_on(env, device, seed=3)
+        model = model_on(env, device, core, seed=3)
         alone.seed(3)
         obs: Any = alone.reset()
         for _ in range(2):

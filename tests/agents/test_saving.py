@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
-from torch import Tensor, nn
+from torch import nn
 
 from agents import ExpireSpanPPO, checkpoint
 from agents.checkpoint import CheckpointError
@@ -23,6 +23,7 @@ from agents.policies import ExpireSpanActorCriticPolicy
 from envs import make_env
 from envs.batched import BatchedVecEnv, make_batched
 from tests.agents.models import CORE
+from tests.trees import equal
 
 SIZES: dict[str, Any] = {"n_steps": 32, "segment_length": 16, "batch_size": 64, "device": "cpu", "compile": False}
 pytestmark = pytest.mark.filterwarnings("ignore:batch_size|slots")
@@ -40,17 +41,6 @@ def new(env: VecEnv, **kwargs: Any) -> ExpireSpanPPO:
     model = ExpireSpanPPO("MlpPolicy", env, policy_kwargs=dict(CORE), seed=3, **(SIZES | kwargs))
     model.set_logger(Logger(None, []))
     return model
-
-
-def equal(one: Any, other: Any) -> bool:
-    """Whether two trees are the same to the bit."""
-    if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(equal, one, other))
-    if isinstance(one, Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else one == other
 
 
 class SaveAt(BaseCallback):

@@ -104,6 +104,6 @@ def test_a_run_goes_on_another_way(cli: Cli, tmp_path: Path) -> None:
     assert first.status == 0, first.err
     for i, way in enumerate((("batched",), ("subprocess", "--n-workers", 1))):
         steps = 64 * (i + 2)
-        run = cli("train", "--continue-from", folder, "--total-timesteps", steps, "--vec-env", *way)
+        run = cli("train", "--resume", folder, "--total-timesteps", steps, "--vec-env", *way)
         assert run.status == 0, run.err
         assert json.loads((folder / "config.json").read_text())["config"]["env"]["vec_env"] == way[0]

@@ -27,7 +27,7 @@ TRAINING = [
     (("--env", "MiniGrid-MemoryS14-v0"), ("MiniGrid-MemoryS14-v0", "did you mean", "MiniGrid-MemoryS13-v0")),
     (("--env", "no_such_module:Env-v0"), ("no_such_module",)),
     (("--preset", "memory-s8"), ("unknown preset 'memory-s8'", "did you mean memory-s9")),
-    (("--preset", "demo", "--continue-from", "x"), ("exclude each other",)),
+    (("--preset", "demo", "--resume", "x"), ("exclude each other",)),
     ((*S7, "view=3"), ("no argument 'view'",)),
     ((*S7, "agent_view_size=4"), ("odd",)),
     ((*S7, "agent_view_size"), ("isn't NAME=VALUE", "--env-args agent_view_size=3")),
@@ -70,7 +70,7 @@ def test_train(tmp_path: Path, cli: Cli, flags: tuple[str, ...], said: tuple[str
     if flags == ("--device", "cuda:77") and torch.cuda.device_count() > 77:
         pytest.skip("there are that many")
     # Were the mistake not noticed, the training at least would end soon.
-    few = () if "--total-timesteps" in flags or "--continue-from" in flags else ("--total-timesteps", 64)
+    few = () if "--total-timesteps" in flags or "--resume" in flags else ("--total-timesteps", 64)
     base = () if "--env" in flags or "--preset" in flags else S7
     check(cli("train", *base, *TINY, *few, *flags, "--run-dir", tmp_path / "deep" / "run"), *said)
     assert not list(tmp_path.iterdir())
@@ -87,7 +87,7 @@ def test_flag_that_is_none(tmp_path: Path, cli: Cli) -> None:
 def test_run_dir(trained: Path, tmp_path: Path, cli: Cli) -> None:
     """A run that is written over another one, or among somebody's files."""
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    check(cli("train", *S7, *TINY, "--run-dir", trained), "holds a run already", "--overwrite", "--continue-from")
+    check(cli("train", *S7, *TINY, "--run-dir", trained), "holds a run already", "--overwrite", "--resume")
     assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     (tmp_path / "file").write_text("")
     for overwrite in ((), ("--overwrite",)):
@@ -105,13 +105,13 @@ def test_overwrite_keeps_the_run_when_the_settings_are_wrong(run_copy: Path, cli
 
 def test_continue(trained: Path, tmp_path: Path, cli: Cli) -> None:
     """Going on with settings that the saved model doesn't have, silently."""
-    go_on = ("train", "--continue-from", trained)
+    go_on = ("train", "--resume", trained)
     check(cli(*go_on, "--total-timesteps", 400, "--slots", 7), "--slots can't change")
     check(cli(*go_on, "--total-timesteps", 400, "--env", "CartPole-v1"), "--env can't change")
     check(cli(*go_on, "--total-timesteps", 256), "has done 256 steps already")
     check(cli(*go_on, "--total-timesteps", 400, "--run-dir", tmp_path), "leave out --run-dir")
-    check(cli("train", "--continue-from", tmp_path / "none"), "isn't a folder")
-    check(cli("train", "--continue-from", tmp_path), "isn't a run folder")
+    check(cli("train", "--resume", tmp_path / "none"), "isn't a folder")
+    check(cli("train", "--resume", tmp_path), "isn't a run folder")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "record"])
@@ -137,11 +137,11 @@ def test_folders_that_are_no_run(run_copy: Path, tmp_path: Path, cli: Cli, comma
     check(cli(command, run_copy), "isn't JSON")
     config.write_text(json.dumps(record))
     check(cli(command, run_copy, "--device", "cuda:77"), "cuda:77")
-    model = run_copy / "model.zip"
+    model = run_copy / "model.safetensors"
     model.write_bytes(model.read_bytes()[:1000])
-    check(cli(command, run_copy), "model.zip can't be loaded")
+    check(cli(command, run_copy), "model.safetensors can't be loaded")
     model.unlink()
-    check(cli(command, run_copy), "has no model.zip")
+    check(cli(command, run_copy), "has no model.safetensors")
     assert not (run_copy / "video.mp4").exists()
 
 

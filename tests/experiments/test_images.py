@@ -53,7 +53,7 @@ def env_id() -> Iterator[str]:
 
 @pytest.mark.parametrize("arguments", [(), ("in_dict=True",), ("channels_first=True",)])
 def test_a_model_knows_its_environment_again(arguments: tuple[str, ...], env_id: str, tmp_path: Path, cli: Cli) -> None:
-    """Would catch: a trained model that evaluate, record or --continue-from takes for another run's."""
+    """Would catch: a trained model that evaluate, record or --resume takes for another run's."""
     run = tmp_path / "run"
     flags = ("--env-args", *arguments) if arguments else ()
     outcome = cli("train", "--env", env_id, *flags, *TINY, "--total-timesteps", 64, "--run-dir", run)
@@ -63,5 +63,5 @@ def test_a_model_knows_its_environment_again(arguments: tuple[str, ...], env_id:
     assert json.loads(outcome.out)["mean_length"] == 5
     outcome = cli("record", run, "--episodes", 1, "--output", run / "picture.png")
     assert outcome.status == 0, outcome.err
-    outcome = cli("train", "--continue-from", run, "--total-timesteps", 128)
+    outcome = cli("train", "--resume", run, "--total-timesteps", 128)
     assert outcome.status == 0, outcome.err

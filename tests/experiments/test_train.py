@@ -50,14 +50,14 @@ def test_tensorboard_has_the_spans(trained: Path) -> None:
 def test_checkpoints_are_bounded(trained: Path) -> None:
     """Checkpoints that fill the disk, or the oldest kept instead of the newest."""
     names = sorted(path.name for path in (trained / "checkpoints").iterdir())
-    assert names == ["000000000064.zip", "000000000128.zip", "000000000192.zip"]
+    assert names == [f"step-{steps:012d}.safetensors" for steps in (128, 192, 256)]
 
 
 def test_continue(run_copy: Path, cli: Cli) -> None:
     """A continuation that starts anew: steps counted from 0, Adam's moments lost, the log of before truncated."""
     log = (run_copy / "progress.csv").read_text()
     before = runs.load(run_copy, "cpu").model
-    outcome = cli("train", "--continue-from", run_copy, "--total-timesteps", 384)
+    outcome = cli("train", "--resume", run_copy, "--total-timesteps", 384)
     assert outcome.status == 0, outcome.err
     after = runs.load(run_copy, "cpu").model
     assert (before.num_timesteps, after.num_timesteps) == (256, 384)
@@ -76,7 +76,7 @@ def test_overwrite_replaces_only_our_files(run_copy: Path, cli: Cli) -> None:
     outcome = cli("train", *S7, *TINY, "--total-timesteps", 64, "--run-dir", run_copy, "--overwrite")
     assert outcome.status == 0, outcome.err
     assert (run_copy / "notes.txt").read_text() == "mine"
-    assert not (run_copy / "checkpoints").exists()
+    assert [path.name for path in (run_copy / "checkpoints").iterdir()] == ["step-000000000064.safetensors"]
     assert runs.load(run_copy, "cpu").model.num_timesteps == 64
 
 

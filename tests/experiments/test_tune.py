@@ -427,7 +427,7 @@ def test_other_settings_or_another_folder(cli: Cli, tmp_path: Path) -> None:
     ("flags", "said"),
     [
         (("--run-dir", "x"), "--run-dir is train's"),
-        (("--continue-from", "x"), "--continue-from is train's"),
+        (("--resume", "x"), "--resume is train's"),
         (("--trials", "0"), "--trials 0: must be at least 1"),
         (("--workers", "0"), "--workers 0: must be at least 1"),
         (("--episodes", "0"), "--episodes 0"),
