@@ -45,7 +45,7 @@ _ARGUMENTS: dict[str, tuple[type[Any], ...]] = {
 """Arguments of `ExpireSpanPPO` that are plain values, and their types. Where TensorBoard's logs go is the reader's."""
 _PRIVATE = {"stats_window_size": "_stats_window_size"}
 _COUNTERS: dict[str, tuple[type[Any], ...]] = {
-    **dict.fromkeys(("num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_n_updates"), (int,)),
+    **dict.fromkeys(("num_timesteps", "_n_updates"), (int,)),
     **dict.fromkeys(("_current_progress_remaining", "span_coefficient"), _NUMBER),
 }
 """What a training has counted so far."""

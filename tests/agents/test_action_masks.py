@@ -25,6 +25,8 @@ from tests.agents.test_collection import Plain, kept, model_on
 from tests.agents.worlds import ClockEnv, MaskedClockEnv, box
 
 SPACES = [spaces.Discrete(4), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3)]
+PARTS = [[4], [2, 3], [2, 2, 2]]
+"""Choices in each part of an action of these."""
 IDS = ["discrete", "multi-discrete", "multi-binary"]
 
 
@@ -118,8 +120,7 @@ def distribution(logits: Tensor, masks: Tensor, space: spaces.Space) -> Any:
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[spaces.Space, np.ndarray, np.ndarray]:
     """A space, logits of its distribution, and masks that allow at least one choice in each part."""
-    space = SPACES[draw(st.integers(0, len(SPACES) - 1))]
-    parts = choices_of(space)
+    space, parts = draw(st.sampled_from([*zip(SPACES, PARTS, strict=True)]))
     size = len(parts) if isinstance(space, spaces.MultiBinary) else sum(parts)
     logits = draw(st.lists(st.floats(-20, 20, width=32), min_size=size, max_size=size))
     masks = [draw(st.lists(st.booleans(), min_size=n, max_size=n).filter(any)) for n in parts]

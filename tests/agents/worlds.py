@@ -6,8 +6,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from agents.action_masks import choices_of
-
 
 class RecallEnv(gym.Env[np.ndarray, np.int64]):
     """A cue at the first step, silence, and at the last step the question which cue it was.
@@ -72,7 +70,13 @@ class MaskedClockEnv(ClockEnv):
 
     def __init__(self, observation_space: spaces.Space, action_space: spaces.Space, mean_length: float = 9) -> None:
         super().__init__(observation_space, action_space, mean_length)
-        self._parts = choices_of(action_space)
+        # By nothing of the agent's, which would bring PyTorch into worker processes.
+        if isinstance(action_space, spaces.MultiBinary):
+            self._parts = [2] * int(action_space.shape[0])
+        else:
+            assert isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete)
+            sizes = action_space.n if isinstance(action_space, spaces.Discrete) else action_space.nvec
+            self._parts = [int(size) for size in np.atleast_1d(sizes)]
         self._masks: list[np.ndarray] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
