@@ -4,19 +4,16 @@ EnvPool is an extra, `pip install 'expire-span[envpool]'`; nothing here imports 
 """
 
 import importlib
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from jaxtyping import UInt8
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from envs.one_vec_env import OneVecEnv
 from envs.wrappers import MAX_CODE
 
 IDS = tuple(f"MiniGrid-Memory{size}-v0" for size in ("S7", "S9", "S11", "S13", "S13Random", "S17Random"))
@@ -26,11 +23,10 @@ VIEW = 7
 N_ACTIONS = 3
 """Left, right, forward."""
 
-Indices = None | int | Iterable[int]
 Images = UInt8[np.ndarray, "n_envs 7 7 3"]
 
 
-class EnvPoolVecEnv(VecEnv):
+class EnvPoolVecEnv(OneVecEnv):
     """MiniGrid's Memory tasks, observed and acted in as `make_env`'s, with a Monitor's statistics.
 
     EnvPool begins the next episode a step after the last one's end, and that step does nothing else. Here it is
@@ -93,7 +89,6 @@ class EnvPoolVecEnv(VecEnv):
         self._ready = False
         self._returns = np.zeros(n_envs, np.float64)
         self._lengths = np.zeros(n_envs, np.int64)
-        self._start = time.perf_counter()
         observations = spaces.Box(0, MAX_CODE, (VIEW, VIEW, 3), np.uint8)
         super().__init__(n_envs, observations, spaces.Discrete(N_ACTIONS))
 
@@ -164,18 +159,12 @@ class EnvPoolVecEnv(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(len(dones))]
         ended = np.flatnonzero(dones)
         if len(ended):
-            seconds = round(time.perf_counter() - self._start, 6)
+            returns, lengths = self._returns[rows], self._lengths[rows]
             for i in ended.tolist():
-                infos[i] = {
-                    "episode": {
-                        "r": round(float(self._returns[rows][i]), 6),
-                        "l": int(self._lengths[rows][i]),
-                        "t": seconds,
-                    },
-                    "is_success": bool(rewards[i] > 0),
-                    "terminal_observation": images[i].copy(),
-                    "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
-                }
+                cut_off = bool(truncated[i] and not terminated[i])
+                infos[i] = self.ending(
+                    float(returns[i]), int(lengths[i]), bool(rewards[i] > 0), images[i].copy(), cut_off
+                )
             self._returns[rows][ended] = 0
             self._lengths[rows][ended] = 0
             images = images.copy()
@@ -203,7 +192,7 @@ class EnvPoolVecEnv(VecEnv):
         Returns:
             The seed of each environment.
         """
-        self._seed = int(np.random.randint(0, 2**31 - 1 - self.num_envs)) if seed is None else int(seed)  # noqa: NPY002
+        self._seed = self.drawn_seed() if seed is None else int(seed)
         return list(range(self._seed, self._seed + self.num_envs))
 
     def close(self) -> None:
@@ -212,42 +201,6 @@ class EnvPoolVecEnv(VecEnv):
             if pending:
                 self.receive(group)
         self._pools, self._ready = [], False
-
-    def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """`render_mode`, which is None; there are no other attributes.
-
-        Raises:
-            AttributeError: For any other.
-        """
-        if attr_name != "render_mode":
-            raise AttributeError(f"EnvPool's environments have no attribute {attr_name!r}")
-        return [None for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Refused.
-
-        Raises:
-            AttributeError: Always.
-        """
-        raise AttributeError(f"can't set {attr_name!r} of EnvPool's environments")
-
-    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
-        """Refused.
-
-        Raises:
-            AttributeError: Always.
-        """
-        raise AttributeError(f"can't call {method_name!r} of EnvPool's environments")
-
-    def env_is_wrapped(
-        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
-    ) -> list[bool]:
-        """True for `Monitor`, whose statistics are in `infos`, and False for anything else."""
-        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
-
-    def get_images(self) -> Sequence[np.ndarray | None]:
-        """No frames."""
-        return [None] * self.num_envs
 
 
 def _first_images(pool: Any, ended: np.ndarray) -> Images:

@@ -1,25 +1,19 @@
 """A batched environment as Stable-Baselines3 knows them: NumPy in and out."""
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import Wrapper
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor
 
 from envs.batched.arrays import to_actions, to_numpy
 from envs.batched.engine import BatchedEnv
-from envs.wrappers import Codes
-
-Indices = None | int | Iterable[int]
+from envs.one_vec_env import Indices, OneVecEnv
 
 
-class BatchedVecEnv(VecEnv):
+class BatchedVecEnv(OneVecEnv):
     """A `BatchedEnv` for Stable-Baselines3's algorithms, with a Monitor's statistics.
 
     Where an episode ends, `infos` have `episode` (`r` return, `l` length, `t` seconds since this object was
@@ -36,7 +30,6 @@ class BatchedVecEnv(VecEnv):
         self._actions: Tensor | None = None
         self._seed: int | None = None
         self._nothing: dict[str, Any] = {}
-        self._start = time.perf_counter()
         super().__init__(tensor_env.n_envs, tensor_env.observation_space, tensor_env.action_space)
 
     def reset(self) -> np.ndarray:
@@ -79,19 +72,15 @@ class BatchedVecEnv(VecEnv):
                     step.truncated,
                 )
             )
-            seconds = round(time.perf_counter() - self._start, 6)
             for row, i in enumerate(ended.tolist()):
-                infos[i] = {
-                    "episode": {"r": round(float(returns[row]), 6), "l": int(lengths[row]), "t": seconds},
-                    "is_success": bool(successes[row]),
-                    "terminal_observation": last[row],
-                    "TimeLimit.truncated": bool(truncated[row]),
-                }
+                infos[i] = self.ending(
+                    float(returns[row]), int(lengths[row]), bool(successes[row]), last[row], bool(truncated[row])
+                )
         return to_numpy(step.obs), to_numpy(step.rewards), dones, infos
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Let the next reset begin with this seed's first episodes; None draws a seed from NumPy's global state."""
-        self._seed = int(np.random.randint(0, 2**31 - 1)) if seed is None else int(seed)  # noqa: NPY002
+        self._seed = self.drawn_seed() if seed is None else int(seed)
         return [self._seed] * self.num_envs
 
     def close(self) -> None:
@@ -105,27 +94,3 @@ class BatchedVecEnv(VecEnv):
         """
         value = None if attr_name == "render_mode" else getattr(self.tensor_env, attr_name)
         return [value for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Refused.
-
-        Raises:
-            AttributeError: Always.
-        """
-        raise AttributeError(f"can't set {attr_name!r}: batched environments share all their attributes")
-
-    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
-        """Refused.
-
-        Raises:
-            AttributeError: Always.
-        """
-        raise AttributeError(f"can't call {method_name!r}: there is no environment for each index, see `tensor_env`")
-
-    def env_is_wrapped(self, wrapper_class: type[Wrapper[Any, Any, Any, Any]], indices: Indices = None) -> list[bool]:
-        """True for `Monitor`, whose statistics are in `infos`, and False for anything else."""
-        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
-
-    def get_images(self) -> Sequence[Codes | None]:
-        """No frames."""
-        return [None] * self.num_envs

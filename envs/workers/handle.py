@@ -11,12 +11,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from envs.workers.process import CALL, Failure, pickled, run
+from envs.faults import EnvironmentFault, fault_of
+from envs.workers.process import CALL, NOWHERE, PATIENCE, Failure, pickled, run
 
 _LIVENESS = 1.0
 """Seconds between two looks at whether a silent worker is alive; its death normally shows at once, in the pipe."""
-_PATIENCE = 5.0
-"""Seconds that workers have for closing their environments."""
+_CALLED = {"make": "construction", "reset": "reset"}
+"""What an environment is at during a call of a worker's method."""
 
 
 class Handle:
@@ -27,18 +28,26 @@ class Handle:
         env_fns: As `process.run`.
         groups: As `process.run`.
         inherited: As `process.run`.
+        timeout: Seconds that one environment may take for what it is asked.
     """
 
     def __init__(
-        self, context: BaseContext, env_fns: bytes, groups: Sequence[range], inherited: Sequence[Connection]
+        self,
+        context: BaseContext,
+        env_fns: bytes,
+        groups: Sequence[range],
+        inherited: Sequence[Connection],
+        timeout: float,
     ) -> None:
-        self.groups = groups
+        self.groups, self._timeout = groups, timeout
+        self._at = context.RawValue("q", NOWHERE)
+        self._called = ""
         self._answers: dict[int, deque[bytes]] = {channel: deque() for channel in (*range(len(groups)), CALL)}
         self._ready = False
         self.pipe, theirs = context.Pipe()
         self._message_within = _waiter(self.pipe)
         forked = context.get_start_method() == "fork"
-        arguments = (theirs, env_fns, groups, [*inherited, self.pipe] if forked else [])
+        arguments = (theirs, env_fns, groups, [*inherited, self.pipe] if forked else [], self._at)
         # Daemons, so that none outlives its parent.
         self.process = context.Process(target=run, args=arguments, daemon=True)  # type: ignore[attr-defined]
         try:
@@ -53,6 +62,7 @@ class Handle:
 
     def call(self, name: str, *arguments: Any) -> None:
         """Ask for a call of a method of `process.Worker`."""
+        self._called = name
         self._send(pickled((name, arguments)))
 
     def receive(self, channel: int) -> Any:
@@ -61,11 +71,11 @@ class Handle:
         Answers that come before it are kept for later. A `Failure` is returned like anything else.
 
         Raises:
-            RuntimeError: If the worker has died.
+            EnvironmentFault: If the worker has died, or one of its environments has taken longer than it may.
         """
         waiting = self._answers[channel]
         while not waiting:
-            message = self._next()
+            message = self._next(channel)
             self._answers[message[0]].append(message[1:])
         self._ready = True
         answer = waiting.popleft()
@@ -77,26 +87,48 @@ class Handle:
         except OSError:
             raise self._death() from None
 
-    def _next(self) -> bytes:
+    def _next(self, channel: int) -> bytes:
+        # Counted in looks and not by a clock: who was suspended, or had another work to do, hasn't waited meanwhile.
+        at, silent = self._at.value, 0.0
         try:
-            while not self._message_within(_LIVENESS):
+            while not self._message_within(look := min(_LIVENESS, self._timeout)):
                 # The pipe stays open where an environment's own subprocess has inherited it.
                 if not self.process.is_alive():
                     raise self._death()
+                # Each environment has the whole time: a worker that has come to the next one isn't stuck.
+                silent = silent + look if self._at.value == at else 0.0
+                at = self._at.value
+                if silent >= self._timeout:
+                    fault = self._stuck(channel)
+                    self.process.terminate()  # so that nobody waits for it to close its environments
+                    raise fault
             return self.pipe.recv_bytes()
         except (EOFError, OSError):
             raise self._death() from None
 
-    def _death(self) -> RuntimeError:
+    def _stuck(self, channel: int) -> EnvironmentFault:
+        limit = f"for more than {self._timeout:g} s (step_timeout)"
+        if self._at.value == NOWHERE:
+            return EnvironmentFault(f"the worker of environments {self._all()} hangs: it has been silent {limit}")
+        what = "step" if channel != CALL else _CALLED.get(self._called, "method")
+        return EnvironmentFault(f"environment {self._at.value} hangs: it has been at its {what} {limit}")
+
+    def _death(self) -> EnvironmentFault:
         self.process.join(_LIVENESS)
         code = self.process.exitcode
         how = "died" if code is None else f"died with exit code {code}"
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
                 how = f"was killed by {signal.Signals(-code).name}"
-        indices = [i for group in self.groups for i in group]
+        if how.endswith("SIGKILL"):
+            how += " (as the system does where memory runs out)"
+        where = "" if self._at.value == NOWHERE else f", in environment {self._at.value}"
         hint = "" if self._ready else "; a script that starts workers must do so under `if __name__ == '__main__':`"
-        return RuntimeError(f"the worker of environments {_listed(indices)} {how}{hint}")
+        return EnvironmentFault(f"the worker of environments {self._all()} {how}{where}{hint}")
+
+    def _all(self) -> str:
+        """The indices of its environments, for a message."""
+        return _listed([i for group in self.groups for i in group])
 
 
 def shut_down(handles: Sequence[Handle]) -> None:
@@ -104,7 +136,7 @@ def shut_down(handles: Sequence[Handle]) -> None:
     for handle in handles:
         # It ends when it finds its pipe closed.
         handle.pipe.close()
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     for handle in handles:
         process = handle.process
         if process.pid is None:
@@ -117,11 +149,12 @@ def shut_down(handles: Sequence[Handle]) -> None:
 
 
 def failed(failure: Failure) -> Exception:
-    """A worker's exception, to be raised here: an AttributeError as such, any other as a RuntimeError."""
-    where = "" if failure.env is None else f"environment {failure.env}: "
+    """A worker's exception, to be raised here: an AttributeError as such, any other as an `EnvironmentFault`."""
+    error: Exception = fault_of(failure.env, failure.kind, failure.message)
     if failure.kind == "AttributeError":
-        return AttributeError(f"{where}{failure.message}")
-    return RuntimeError(f"{where}{failure.kind}: {failure.message}\n\nIn the worker:\n{failure.trace}")
+        error = AttributeError(str(error))
+    error.add_note(f"In the worker:\n{failure.trace}")
+    return error
 
 
 def _waiter(pipe: Connection) -> Callable[[float], Any]:

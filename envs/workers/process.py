@@ -7,10 +7,14 @@ call returned, a `Failure`, or after a step the infos that say anything; where n
 """
 
 import contextlib
+import ctypes
+import multiprocessing
 import os
 import pickle
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -24,6 +28,10 @@ from envs.workers.arrays import SharedArrays
 
 CALL = 255
 """First byte of the answer to a call; groups are numbered below it."""
+NOWHERE = -1
+"""In place of an environment's index, while a worker is at none."""
+PATIENCE = 5.0
+"""Seconds that workers have for closing their environments."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _EnvFn = Callable[[], gym.Env[Any, Any]]
@@ -56,7 +64,13 @@ class Info(NamedTuple):
     reset: dict[str, Any] | None
 
 
-def run(pipe: Connection, env_fns: bytes, groups: Sequence[range], inherited: Sequence[Connection]) -> None:
+def run(
+    pipe: Connection,
+    env_fns: bytes,
+    groups: Sequence[range],
+    inherited: Sequence[Connection],
+    at: ctypes.c_longlong,
+) -> None:
     """The life of a worker: until the other end of the pipe closes.
 
     Args:
@@ -64,6 +78,7 @@ def run(pipe: Connection, env_fns: bytes, groups: Sequence[range], inherited: Se
         env_fns: A list of functions, each of which makes an environment, in the order of `groups`; as `pickled`.
         groups: Indices of this worker's environments, for each group.
         inherited: The parent's ends of pipes, which a forked process must close, or no worker sees them close.
+        at: In shared memory: the index of the environment that the worker is at, or `NOWHERE`.
     """
     # Ctrl-C is the parent's, which may have a model to save; a handler that was forked along isn't ours.
     for number, action in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_DFL)):
@@ -73,7 +88,8 @@ def run(pipe: Connection, env_fns: bytes, groups: Sequence[range], inherited: Se
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     for connection in inherited:
         connection.close()
-    worker = Worker(env_fns, groups)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker = Worker(env_fns, groups, at)
     # EOFError and OSError: the parent is gone.
     with contextlib.closing(worker), contextlib.suppress(EOFError, OSError):
         while True:
@@ -82,15 +98,24 @@ def run(pipe: Connection, env_fns: bytes, groups: Sequence[range], inherited: Se
             pipe.send_bytes(bytes([group]) + worker.answer(message))
 
 
+def _end_with_parent() -> None:
+    """Ends this process once its parent has ended, even where an environment hangs and no message is read any more."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
 class Worker:
     """The environments of one worker, and what can be asked of them; arguments as `run`."""
 
-    def __init__(self, env_fns: bytes, groups: Sequence[range]) -> None:
+    def __init__(self, env_fns: bytes, groups: Sequence[range], at: ctypes.c_longlong) -> None:
         self._env_fns = env_fns
         self._groups = groups
         self._envs: dict[int, gym.Env[Any, Any]] = {}
         self._arrays: SharedArrays | None = None
-        self._current: int | None = None
+        self._at = at
 
     def answer(self, message: bytes) -> bytes:
         """The answer to a message, without its first byte."""
@@ -101,10 +126,10 @@ class Worker:
             name, arguments = pickle.loads(message).fn
             return _answer(getattr(self, name)(*arguments))
         except Exception as error:
-            text = " ".join(str(error).split())
-            return pickle.dumps(Failure(self._current, type(error).__name__, text, traceback.format_exc()))
+            env = None if self._at.value == NOWHERE else self._at.value
+            return pickle.dumps(Failure(env, type(error).__name__, str(error), traceback.format_exc()))
         finally:
-            self._current = None
+            self._at.value = NOWHERE
 
     def close(self) -> None:
         """Close the environments, as far as they can be."""
@@ -162,18 +187,18 @@ class Worker:
         return [not _wrappers(self._envs[i]).isdisjoint(names) for i in self._each(indices)]
 
     def _each(self, indices: Iterator[int] | Sequence[int] | dict[int, Any]) -> Iterator[int]:
-        """Indices, one by one, while `_current` says which one is at work."""
+        """Indices, one by one, while the parent can see which one is at work."""
         for i in indices:
-            self._current = i
+            self._at.value = i
             yield i
-        self._current = None
+        self._at.value = NOWHERE
 
     def _step(self, indices: range) -> list[Info]:
-        arrays, envs, infos = self._arrays, self._envs, []
+        arrays, envs, at, infos = self._arrays, self._envs, self._at, []
         assert arrays is not None
         actions, rewards, dones = arrays.actions, arrays.rewards, arrays.dones
         for i in indices:
-            self._current = i
+            at.value = i
             # A copy, since the environment may keep it.
             observation, reward, terminated, truncated, info = envs[i].step(actions[i].copy())
             done = bool(terminated or truncated)
@@ -189,7 +214,6 @@ class Worker:
             dones[i] = done
             if info:
                 infos.append(Info(i, info, reset_info))
-        self._current = None
         return infos
 
 

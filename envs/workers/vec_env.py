@@ -1,5 +1,6 @@
 """Environments in a few worker processes, for Stable-Baselines3."""
 
+import math
 import multiprocessing
 import os
 import warnings
@@ -51,14 +52,16 @@ class WorkerVecEnv(VecEnv):
         n_groups: Groups; never more than environments. Default 2.
         start_method: Of multiprocessing. Default `forkserver`, or `spawn` where there is none; a script must then
             start workers under `if __name__ == "__main__":`.
+        step_timeout: Seconds that one environment may take for its construction, a reset or a step. Default 300.
 
     Attributes:
         group_slices: Which environments each group has.
 
     Raises:
-        ValueError: If there are no environments, no workers or no groups, if environments differ in their spaces,
-            or if spaces are other than Box, Discrete, MultiDiscrete, MultiBinary or, for observations, a flat Dict.
-        RuntimeError: If an environment can't be made, with its index and traceback.
+        ValueError: If there are no environments, no workers, no groups or no time, if environments differ in their
+            spaces, or if spaces are other than Box, Discrete, MultiDiscrete, MultiBinary or, for observations, a flat
+            Dict.
+        EnvironmentFault: If an environment can't be made, or not in time, with its index, and the traceback as a note.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class WorkerVecEnv(VecEnv):
         n_workers: int | None = None,
         n_groups: int = 2,
         start_method: str | None = None,
+        step_timeout: float = 300.0,
     ) -> None:
         n_envs = len(env_fns)
         n_workers = max(2, cores() - 1) if n_workers is None else n_workers
@@ -76,6 +80,8 @@ class WorkerVecEnv(VecEnv):
             raise ValueError(f"n_workers must be at least 1, not {n_workers}")
         if not 1 <= n_groups < CALL:
             raise ValueError(f"n_groups must be between 1 and {CALL - 1}, not {n_groups}")
+        if not 0 < step_timeout < math.inf:
+            raise ValueError(f"step_timeout must be a number of seconds above 0, not {step_timeout}")
         groups = shares(range(n_envs), min(n_groups, n_envs))
         self.group_slices = [slice(group.start, group.stop) for group in groups]
         self._pending = [False] * len(groups)
@@ -83,7 +89,7 @@ class WorkerVecEnv(VecEnv):
         # Also at the end of the program, and when nobody holds this object any more.
         self._end = weakref.finalize(self, shut_down, self._handles)
         with self._closed_on_failure():
-            self._start(env_fns, divided(groups, min(n_workers, n_envs)), start_method)
+            self._start(env_fns, divided(groups, min(n_workers, n_envs)), start_method, step_timeout)
             observations, actions = self._make()
             path = make_file(n_envs, observations, actions)
             try:
@@ -116,7 +122,8 @@ class WorkerVecEnv(VecEnv):
 
         Raises:
             ValueError: For actions of a wrong shape or type.
-            RuntimeError: If the group's last step hasn't been received, or a worker has died.
+            RuntimeError: If the group's last step hasn't been received.
+            EnvironmentFault: If a worker has died.
         """
         if self._pending[group]:
             raise RuntimeError(f"send({group}) again: receive({group}) must come before it")
@@ -140,8 +147,9 @@ class WorkerVecEnv(VecEnv):
             Observations, rewards (float32), dones (bool) and infos of the group's environments, all of them copies.
 
         Raises:
-            RuntimeError: If there was no `send`, an environment raised (with its index and traceback), or a worker
-                died. All workers are ended then.
+            RuntimeError: If there was no `send`.
+            EnvironmentFault: If an environment raised (with the traceback as a note), or took longer than
+                `step_timeout`, or a worker died, each with its index. All workers are ended then.
         """
         infos, rows = self._wait(group), self.group_slices[group]
         observations = self._arrays.read_observations(rows)
@@ -180,7 +188,7 @@ class WorkerVecEnv(VecEnv):
 
         Raises:
             AttributeError: If one has none of this name.
-            RuntimeError: If it can't be pickled, or getting it raised.
+            EnvironmentFault: If it can't be pickled, or getting it raised.
         """
         return self._call("get_attr", indices, attr_name)
 
@@ -204,7 +212,13 @@ class WorkerVecEnv(VecEnv):
             names.append(full_name(EpisodeStatistics))
         return self._call("is_wrapped", indices, names)
 
-    def _start(self, env_fns: Sequence[EnvFn], groups: Sequence[Sequence[range]], start_method: str | None) -> None:
+    def _start(
+        self,
+        env_fns: Sequence[EnvFn],
+        groups: Sequence[Sequence[range]],
+        start_method: str | None,
+        step_timeout: float,
+    ) -> None:
         if start_method is None:
             methods = multiprocessing.get_all_start_methods()
             start_method = "forkserver" if "forkserver" in methods else "spawn"
@@ -212,7 +226,7 @@ class WorkerVecEnv(VecEnv):
         for own in groups:
             functions = pickled([env_fns[i] for part in own for i in part])
             pipes = [handle.pipe for handle in self._handles]
-            self._handles.append(Handle(context, functions, own, pipes))
+            self._handles.append(Handle(context, functions, own, pipes, step_timeout))
 
     def _make(self) -> tuple[gym.Space[Any], gym.Space[Any]]:
         """Make all environments; their spaces."""
@@ -311,7 +325,7 @@ def _indices(handle: Handle) -> list[int]:
 
 
 def _raise_failures(answers: Sequence[Any]) -> None:
-    """Raises the first failure among answers, an AttributeError or a RuntimeError."""
+    """Raises the first failure among answers, an AttributeError or an `EnvironmentFault`."""
     for answer in answers:
         if isinstance(answer, Failure):
             raise failed(answer)
