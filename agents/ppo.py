@@ -26,6 +26,7 @@ from agents.captured import Machinery
 from agents.checkpoint import CheckpointError, Tree
 from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings
 from agents.cores import Memory
+from agents.finite import check_update
 from agents.gradient import MinibatchGradient
 from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
@@ -34,6 +35,7 @@ from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, M
 from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments
 from agents.saving import model_from_tree, model_to_tree, resume_training, training_to_tree
+from agents.space_checks import check_spaces
 from agents.span_coefficient import updated_coefficient
 from agents.tensor_rollout import TensorRollout, tensor_env_of
 from expire_span import ExpireSpanCore
@@ -183,6 +185,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 f"policy={self.policy_class.__name__} has no expiring memory; take one of {list(self.policy_aliases)} "
                 f"or a subclass of ExpireSpanActorCriticPolicy"
             )
+        default_extractor = "features_extractor_class" not in self.policy_kwargs
+        nature_cnn = default_extractor and issubclass(self.policy_class, CnnPolicy | MultiInputPolicy)
+        check_spaces(self.observation_space, self.action_space, nature_cnn)
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         )
@@ -222,7 +227,15 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self._rollout = self._gradient = None
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
+            if isinstance(self.clip_range_vf, int | float) and self.clip_range_vf <= 0:
+                raise ValueError(f"clip_range_vf={self.clip_range_vf} must be above 0; None doesn't clip the value")
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            hint = ' (an LSTM is policy_kwargs={"core": "lstm"})' if "Lstm" in policy_name else ""
+            raise ValueError(f"policy={policy_name!r} must be one of {', '.join(self.policy_aliases)}{hint}")
+        return self.policy_aliases[policy_name]
 
     def save(
         self,
@@ -365,6 +378,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         at each step, but `infos` are empty, and `dones` tell at the last step who ended an episode in the rollout.
         With others, observations and episode starts go there at each step and actions come back; final observations
         of episodes cut off go there too. Rewards go, and statistics come back, once a rollout.
+
+        Raises:
+            FloatingPointError: for a reward or observation that isn't finite, naming the environment. Of environments
+                that are tensors rewards alone are looked at, at the rollout's end.
         """
         assert self._last_obs is not None, "learn() resets the environments first"
         assert isinstance(rollout_buffer, SegmentRolloutBuffer)
@@ -414,10 +431,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             if self.rollout_buffer.keep_masks(uses_masks(env, self.use_masking)):
                 self._gradient = None
             parts = self.policy, self.rollout_buffer, self._statistics
-            if tensor_env is not None:
-                self._rollout = TensorRollout(*parts, tensor_env, self._stats_window_size, self._machinery)
-            else:
-                self._rollout = HostRollout(*parts, env, self._renew_noise, self._machinery)
+            # Programs act a few times before they are captured; a resumed training is to draw as if they hadn't.
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+                if tensor_env is not None:
+                    self._rollout = TensorRollout(*parts, tensor_env, self._stats_window_size, self._machinery)
+                else:
+                    self._rollout = HostRollout(*parts, env, self._renew_noise, self._machinery)
         return self._rollout
 
     def _renew_noise(self, step: int) -> None:
@@ -453,7 +472,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     # --- training ---
 
     def train(self) -> None:
-        """Updates the policy from the rollout: `n_epochs` passes over its segments."""
+        """Updates the policy from the rollout: `n_epochs` passes over its segments.
+
+        Raises:
+            FloatingPointError: if a loss or weight isn't finite. Gradients that aren't are left out, so that the model
+                is as good as it was, but for these.
+        """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         assert callable(self.clip_range)
@@ -486,8 +510,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             for _ in range(self.n_epochs):
                 if not self._epoch(self._gradient, logs):
                     break
-        means = torch.stack([torch.stack(parts) for parts in logs]).mean(0).tolist()
-        for name, mean in zip(LossParts._fields, means, strict=True):
+        for name, mean in check_update(logs, self.policy.parameters(), self._n_updates).items():
             if self.policy.has_spans or name != "span_loss":
                 self.logger.record(f"train/{name}", mean)
         self._spent(update=time.perf_counter() - began)
@@ -554,7 +577,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         Args:
             use_masking: whether to ask the environments which actions may be taken, by their method `action_masks`
                 (see `agents.action_masks`); default: where they have it.
+
+        Raises:
+            ValueError: if the model has no environments.
         """
+        if self.env is None:
+            raise ValueError("there are no environments to learn in: call set_env(env), or load(path, env=env)")
         if use_masking != self.use_masking:
             self.use_masking, self._rollout = use_masking, None
         self.timings = Timings()

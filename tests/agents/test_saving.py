@@ -22,7 +22,7 @@ from agents.checkpoint import CheckpointError
 from agents.policies import ExpireSpanActorCriticPolicy
 from envs import make_env
 from envs.batched import BatchedVecEnv, make_batched
-from tests.agents.models import CORE
+from tests.agents.models import CORE, DEVICES
 from tests.trees import equal
 
 SIZES: dict[str, Any] = {"n_steps": 32, "segment_length": 16, "batch_size": 64, "device": "cpu", "compile": False}
@@ -133,8 +133,29 @@ def test_resumed_as_if_never_stopped(tmp_path: Path, make: Callable[[], VecEnv],
     assert env.ret_rms.count > 64, "VecNormalize goes on from its statistics"
 
 
-class Extractor(nn.Flatten):
-    """Not registered anywhere."""
+@pytest.mark.parametrize("device", DEVICES)
+def test_resumed_it_draws_the_same_actions(tmp_path: Path, device: str) -> None:
+    """Would catch: on CUDA, numbers drawn while programs are captured anew, or a generator that a graph goes on
+    from where it was; there weights are the same up to the order of sums alone."""
+
+    def rollout(model: ExpireSpanPPO) -> torch.Tensor:
+        model.learn(32 * 4, reset_num_timesteps=False)
+        return model.rollout_buffer.actions.clone()
+
+    def envs() -> BatchedVecEnv:
+        return BatchedVecEnv(
+            make_batched("MiniGrid-MemoryS7-v0", 4, torch.device(device), seed=1, agent_view_size=3, max_steps=11)
+        )
+
+    whole = new(envs(), device=device)
+    whole.learn(2 * 32 * 4)
+    whole.save_training(tmp_path / "training")
+    expected = rollout(whole)
+    resumed, note = ExpireSpanPPO.resume(tmp_path / "training", envs(), device=device)
+    resumed.set_logger(Logger(None, []))
+    assert note is None
+    assert torch.equal(rollout(resumed), expected)
+    assert resumed.num_timesteps == 3 * 32 * 4
 
 
 class OwnPolicy(ExpireSpanActorCriticPolicy):
