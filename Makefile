@@ -10,7 +10,7 @@ PACKAGES := expire_span agents envs experiments
 export SDL_VIDEODRIVER ?= dummy
 export PYGAME_HIDE_SUPPORT_PROMPT ?= 1
 
-.PHONY: help setup demo test slow lint types format check clean
+.PHONY: help setup demo test slow lint types format check docs clean
 
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -47,6 +47,13 @@ format: setup  ## Put style and order right
 	$(VENV)/bin/ruff format .
 
 check: lint types test  ## All that CI asks
+
+$(VENV)/.documents: $(VENV)/.installed
+	$(RUN) -m pip install --quiet --editable '.[dev,docs]'
+	touch $@
+
+docs: $(VENV)/.documents  ## The documentation, warnings being errors: build/docs/index.html
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 clean:  ## Everything that was made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

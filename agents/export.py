@@ -126,12 +126,13 @@ def _exported(step: ActingStep, n_envs: int | None) -> torch.export.ExportedProg
     if n_envs is None:
         batch = torch.export.Dim("n_envs", min=1)
         varies = {
-            "obs": dict.fromkeys(obs, {0: batch}) if isinstance(obs, dict) else {0: batch},
-            "state": dict.fromkeys(state, {1: batch}),
+            "obs": {name: {0: batch} for name in obs} if isinstance(obs, dict) else {0: batch},
+            "state": {name: {1: batch} for name in state},
             "episode_starts": {0: batch},
         }
     program = torch.export.export(step, (), inputs, dynamic_shapes=varies)
-    return program.run_decompositions(_OURS)
+    ours = any(node.target in _OURS for node in program.graph.nodes)
+    return program.run_decompositions(_OURS) if ours else program
 
 
 def _example_observations(policy: ExpireSpanActorCriticPolicy, n_envs: int) -> PyTorchObs:
@@ -166,4 +167,6 @@ def tensors_by_name(cache: CoreCache) -> dict[str, Tensor]:
 def from_names(form: Any, tensors: dict[str, Tensor]) -> Any:
     """A cache in the form of another, of the tensors of these names."""
     parts = form._asdict().items()
-    return type(form)(*(tensors[name] if isinstance(part, Tensor) else from_names(part, tensors) for name, part in parts))
+    return type(form)(
+        *(tensors[name] if isinstance(part, Tensor) else from_names(part, tensors) for name, part in parts)
+    )

@@ -72,5 +72,9 @@ class MinibatchGradient:
         batch = self._buffer.minibatch(rows)
         parts = self._loss(self._policy, batch, self._weights, self._normalize_advantage)
         parts.loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        # One that isn't finite would cost all that was learned; `check_update` tells of it afterwards.
+        broken = ~norm.isfinite()
+        for gradient in self._gradients:
+            gradient.masked_fill_(broken, 0)
         self._parts.copy_(torch.stack([part.detach() for part in parts]))

@@ -17,6 +17,7 @@ from agents.actor import Actor, copy_from_host
 from agents.captured import Machinery, captured
 from agents.collection import Outcome, Position, RolloutStep
 from agents.cores import Memory, mapped
+from agents.finite import check_finite
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
@@ -70,6 +71,7 @@ class HostRollout:
         assert memory is not None
         self._obs, self._starts = position.obs, position.starts
         self._stopping, self.waited = False, 0.0
+        check_finite(position.obs, "observation", 0)
         for group in self.groups:
             rows = group.actor.rows
             group.actor.begin(mapped(itemgetter((slice(None), rows)), memory))
@@ -135,7 +137,9 @@ class HostRollout:
         else:
             self.env.step_async(group.sent)
 
-    def _step(self, number: int, step: int, more: bool) -> tuple[Any, np.ndarray, list[dict[str, Any]], np.ndarray]:
+    def _step(
+        self, number: int, step: int, more: bool
+    ) -> tuple[Any, np.ndarray, Sequence[dict[str, Any]], np.ndarray]:
         """Finishes a group's step and, if there are `more` and groups run ahead, begins its next.
 
         Returns:
@@ -152,10 +156,12 @@ class HostRollout:
         self.waited += time.perf_counter() - waiting
         obs, rewards, dones, infos = received
         group = self.groups[number]
-        sent = group.sent
+        sent, first = group.sent, group.actor.rows.start
+        check_finite(rewards, "reward", step + 1, first)
+        check_finite(obs, "observation", step + 1, first)
         self._rewards[step, group.actor.rows] = rewards
         group.actor.see(obs, dones)
-        group.bootstrap(dones, infos)
+        group.bootstrap(dones, infos, step)
         if self._ahead and more:
             self._act(number, step + 1)
         return obs, dones, infos, sent
@@ -185,8 +191,8 @@ class Group:
         """The last actions, as the environments take them."""
         self._bootstrap = self.actor.bootstrapping(machinery)
 
-    def bootstrap(self, dones: np.ndarray, infos: Sequence[dict[str, Any]]) -> None:
-        """Lets the actor write the values of final observations where a time limit cut episodes off."""
+    def bootstrap(self, dones: np.ndarray, infos: Sequence[dict[str, Any]], step: int) -> None:
+        """Lets the actor write the values of the step's final observations where a time limit cut episodes off."""
         cut = [
             i
             for i in np.flatnonzero(dones).tolist()
@@ -199,9 +205,9 @@ class Group:
         flags[cut] = True
         actor = self.actor
         copy_from_host(actor.cut, flags)
-        copy_from_host(
-            actor.final_obs, _scattered(actor.final_obs, cut, [infos[i]["terminal_observation"] for i in cut])
-        )
+        final = _scattered(actor.final_obs, cut, [infos[i]["terminal_observation"] for i in cut])
+        check_finite(final, "final observation", step + 1, actor.rows.start)
+        copy_from_host(actor.final_obs, final)
         self._bootstrap()
 
 

@@ -134,8 +134,12 @@ def check_weights(
     if not isinstance(depth, int) or depth > len(weights):
         raise CheckpointError(f"depth={shown(depth)} is more layers than there are weights: take another checkpoint")
     shape_only = policy_kwargs | {"optimizer_class": optim.SGD, "optimizer_kwargs": {}}
+    # The import would go in a circle.
+    from agents.actor import unvalidated
+
     try:
-        with torch.device("meta"), quiet():
+        # gSDE draws its noise here, whose deviation has no value that could be checked.
+        with torch.device("meta"), quiet(), unvalidated():
             skeleton = policy_class(observations, actions, lambda _: 0.0, use_sde=use_sde, **shape_only)
     except Exception:
         if classes:

@@ -13,6 +13,7 @@ from agents.action_masks import check_possible
 from agents.actor import Actor
 from agents.captured import Machinery, captured
 from agents.collection import Episodes, Outcome, Position, RolloutStep
+from agents.finite import check_finite
 from agents.memory_statistics import MemoryStatistics
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
@@ -120,7 +121,11 @@ class TensorRollout:
             if may_cut_off:
                 self._bootstrap()
             if step + 1 == n_steps:
-                episodes, dones = self._episodes(), self._ended.any(0).cpu().numpy()
+                wrong = ~self._rewards.isfinite().all(0)
+                dones, faulty = torch.stack((self._ended.any(0), wrong)).cpu().numpy()
+                if faulty.any():
+                    self._tell_of_rewards()
+                episodes = self._episodes()
                 if buffer.action_masks is not None:
                     check_possible(buffer.action_masks, buffer.action_space)
             kept = buffer.actions[step], buffer.values[step], buffer.log_prob[step]
@@ -168,6 +173,11 @@ class TensorRollout:
             (actor.cut, step.truncated),
         ):
             read.copy_(new)
+
+    def _tell_of_rewards(self) -> None:
+        """Raises for the first reward that isn't finite."""
+        for step, rewards in enumerate(self._rewards.cpu().numpy(), start=1):
+            check_finite(rewards, "reward", step)
 
     def _episodes(self) -> Episodes:
         ended = self._ended.flatten().nonzero().squeeze(-1)[-self._newest :]

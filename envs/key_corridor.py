@@ -7,7 +7,7 @@ from typing import NamedTuple
 from minigrid.core.actions import Actions
 from minigrid.core.constants import DIR_TO_VEC
 from minigrid.core.world_object import Door, Key
-from minigrid.envs import KeyCorridorEnv
+from minigrid.envs.keycorridor import KeyCorridorEnv
 
 Cell = tuple[int, int]
 _STEPS: list[Cell] = [(int(x), int(y)) for x, y in DIR_TO_VEC]

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
-from minigrid.envs import KeyCorridorEnv, MemoryEnv
+from minigrid.envs.keycorridor import KeyCorridorEnv
+from minigrid.envs.memory import MemoryEnv
 
 from envs.corridor import CorridorEnv
 from envs.endless_tmaze import CUE_COLORS, EndlessTMazeEnv

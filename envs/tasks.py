@@ -11,7 +11,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from minigrid.core.mission import MissionSpace
-from minigrid.envs import KeyCorridorEnv, MemoryEnv
+from minigrid.envs.keycorridor import KeyCorridorEnv
+from minigrid.envs.memory import MemoryEnv
 from minigrid.minigrid_env import MiniGridEnv
 
 from envs.corridor import CorridorEnv

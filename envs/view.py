@@ -9,7 +9,8 @@ from jaxtyping import UInt8
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Key, Wall, WorldObj
-from minigrid.envs import KeyCorridorEnv, MemoryEnv
+from minigrid.envs.keycorridor import KeyCorridorEnv
+from minigrid.envs.memory import MemoryEnv
 from minigrid.minigrid_env import MiniGridEnv
 
 # A cell's codes are packed into one integer, object | colour << 8 | state << 16: its bytes in memory.

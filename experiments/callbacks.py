@@ -121,6 +121,8 @@ class Checkpoints(OurCallback):
         self._run_dir, self._every, self._request = run_dir, every, request
         self._series = CheckpointSeries(run_dir / CHECKPOINTS, keep)
         self._next = 0
+        self.collecting = False
+        """Whether a rollout is under way: the weights are those of the last whole update, and may be saved."""
 
     def _on_training_start(self) -> None:
         self._next = self.model.num_timesteps + self._every
@@ -133,6 +135,10 @@ class Checkpoints(OurCallback):
         if due or self._request.signal:
             self.save()
             self._request.saved = self._request.signal is not None
+        self.collecting = True
+
+    def _on_rollout_end(self) -> None:
+        self.collecting = False
 
     def save(self) -> None:
         """Saves the training as it is now."""

@@ -1,4 +1,4 @@
-"""The command line: `expire-span train | evaluate | record | curves | tasks | bench | tune`."""
+"""The command line: `expire-span train | evaluate | record | curves | tasks | bench | tune | results`."""
 
 import dataclasses
 import os
@@ -18,6 +18,7 @@ from experiments.config import (
     CurvesConfig,
     EvaluateConfig,
     RecordConfig,
+    ResultsConfig,
     TasksConfig,
     TrainConfig,
     TuneConfig,
@@ -26,12 +27,14 @@ from experiments.errors import UserError, one_line
 
 PROGRAM = "expire-span"
 
-Command = TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig | BenchConfig | TuneConfig
+Command = (
+    TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig | BenchConfig | TuneConfig | ResultsConfig
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit status: 0, 1 if a row of `bench` failed or no trial of `tune` ended well,
-    2 after a mistake of the user, 128 + N after signal N.
+    """Runs the program and returns its exit status: 0, 1 if a training, a row of `bench` or a run of `results` failed or
+    no trial of `tune` ended well, 2 after a mistake of the user, 128 + N after signal N.
 
     Args:
         arguments: of the command line; None for `sys.argv`.
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(parse(words), words)
     except UserError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except BrokenPipeError:
         # Whoever read our output has read enough. What Python still wants to flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,6 +78,7 @@ def parse(words: list[str]) -> Command:
         | Annotated[TasksConfig, subcommand("tasks")]
         | Annotated[BenchConfig, subcommand("bench")]
         | Annotated[TuneConfig, subcommand("tune", default=TuneConfig(study=tyro.MISSING, train=base))]
+        | Annotated[ResultsConfig, subcommand("results")]
     )
     command: Command = tyro.cli(
         commands,
@@ -164,6 +168,10 @@ def _run(command: Command, words: list[str]) -> int:
             from experiments.tune.command import tune
 
             return tune(command, _program(), words)
+        case ResultsConfig():
+            from experiments.results.command import results
+
+            return results(command, _program(), words)
 
 
 def _program() -> str:

@@ -44,6 +44,9 @@ class EnvConfig:
     default view; needs the extra `envpool`)."""
     n_workers: int | None = None
     """Processes of subprocess, threads of envpool; None for as many as there are cores. The others have none."""
+    env_timeout: float = 300.0
+    """Seconds that an environment of subprocess may take for a step, a reset or its construction; one that takes longer
+    hangs, and ends the training. The others are waited for."""
 
     @property
     def env_kwargs(self) -> dict[str, Value]:
@@ -231,6 +234,8 @@ class TrainConfig:
             )
         if not self.agent.learning_rate > 0:
             raise UserError(f"--learning-rate {self.agent.learning_rate}: must be above 0")
+        if not 0 < self.env.env_timeout < math.inf:
+            raise UserError(f"--env-timeout {self.env.env_timeout}: must be a number of seconds above 0")
         for section in (self, self.core, self.agent):
             for setting in dataclasses.fields(section):
                 value = getattr(section, setting.name)
@@ -419,3 +424,40 @@ class TuneConfig:
     """Run folders to keep, those of the best trials."""
     json: bool = False
     """Print one JSON object, and nothing else, on standard output."""
+
+
+@dataclass(frozen=True)
+class ResultsConfig:
+    """Run a matrix of trainings, task by agent by seed, skipping what is done and going on with what was interrupted;
+    make tables and pictures of what came of it (docs/results.md)."""
+
+    tasks: Annotated[tuple[str, ...] | None, arg(metavar="NAME|FILE ...")] = None
+    """Tasks, by name, or files of one's own; None for all that there are."""
+    agents: Annotated[tuple[str, ...] | None, arg(metavar="NAME ...")] = None
+    """expire-span, transformer-xl (with the same slots), transformer-xl-8 to transformer-xl-2048 (with so many, a power
+    of two), lstm, none; None for expire-span, transformer-xl, lstm and none, in a report for all that have results."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="N ...")] = (0, 1, 2, 3, 4)
+    """Seeds of each task and agent; a report takes all that have results."""
+    runs: Annotated[str, arg(metavar="DIR")] = "runs/results"
+    """Folder of the run folders."""
+    data: Annotated[str, arg(metavar="DIR")] = "experiments/results/data"
+    """Folder of the results, a small file for each run; a run that has its file is done."""
+    workers: int = 1
+    """Processes that run side by side, on the same device."""
+    minutes: float | None = None
+    """Time there is; None for as long as it takes. What is under way is saved in time."""
+    reserve: float = 60.0
+    """Of --minutes, the seconds at the end that are kept for saving; as long before, nothing new begins."""
+    retry: bool = False
+    """Go on with runs that failed, too."""
+    list_: Annotated[bool, arg(name="list")] = False
+    """Run nothing; list the matrix, and what is done of it."""
+    report: bool = False
+    """Run nothing; write the tables into --page and the pictures beside it, from the results alone."""
+    page: Annotated[str, arg(metavar="FILE")] = "RESULTS.md"
+    """Markdown page of the report: what stands between its two markers is made anew, the rest is kept. A page that
+    isn't there is made. The pictures lie in docs/results in its folder."""
+    device: str = "auto"
+    """auto (CUDA if there is any), cpu, cuda or cuda:N."""
+    torch_threads: int = 1
+    """CPU threads for PyTorch, of each worker."""

@@ -16,7 +16,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecTransposeIm
 import envs
 from envs.batched import BatchedVecEnv, make_batched
 from envs.envpool_memory import EnvPoolVecEnv
-from envs.workers.episodes import make_monitored
+from envs.faults import NumberedFaults
+from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv
 from experiments.config import EnvConfig
 from experiments.errors import UserError, user_errors
@@ -134,12 +135,18 @@ def training_envs(env: EnvConfig, seed: int, device: torch.device | str = "cpu")
 
 
 def _serial(env: EnvConfig, _: torch.device | str) -> VecEnv:
-    return DummyVecEnv([lambda: Monitor(make(env))] * env.n_envs)
+    return DummyVecEnv([partial(_monitored, env, number) for number in range(env.n_envs)])
+
+
+def _monitored(env: EnvConfig, number: int) -> EpisodeStatistics:
+    # Not Monitor, which keeps every episode for ever.
+    return EpisodeStatistics(NumberedFaults(make(env), number))
 
 
 def _subprocess(env: EnvConfig, _: torch.device | str) -> VecEnv:
     # Nothing of `experiments` comes along, and with it no PyTorch.
-    return WorkerVecEnv([partial(make_monitored, env.env_id, **env.env_kwargs)] * env.n_envs, env.n_workers)
+    make_one = partial(make_monitored, env.env_id, **env.env_kwargs)
+    return WorkerVecEnv([make_one] * env.n_envs, env.n_workers, step_timeout=env.env_timeout)
 
 
 def _batched(env: EnvConfig, device: torch.device | str) -> VecEnv:

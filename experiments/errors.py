@@ -3,10 +3,20 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 
 class UserError(Exception):
     """What the user asked for can't be done. The message is one line: what was wrong, what would be right."""
+
+    status: ClassVar[int] = 2
+    """The program's exit status."""
+
+
+class TrainingFault(UserError):
+    """A training was under way and failed. The message says where it can go on."""
+
+    status = 1
 
 
 def one_line(error: BaseException) -> str:

@@ -121,6 +121,8 @@ def note_continuation(run_dir: Path, config: TrainConfig, device: torch.device, 
     record["config"] = dataclasses.asdict(config)
     record["continued"].append(_start(command, device, timesteps))
     write_json(run_dir / CONFIG, record)
+    # What ended it the last time isn't what ends it now.
+    (run_dir / ERROR).unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -158,7 +160,9 @@ def git_state() -> dict[str, Any] | None:
     try:
         # An installed copy may lie in somebody else's checkout, whose commit would say nothing.
         git("ls-files", "--error-unmatch", here.name)
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        # Results change no run.
+        changed = git("status", "--porcelain", "--", ":(top)", ":(top,exclude)experiments/results/data")
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import inspect
+import math
 import shlex
 import signal
 import sys
 import time
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
 from agents.checkpoint import CheckpointError, CheckpointSeries, folder_lock
+from envs.faults import EnvironmentFault
 from experiments import runs
 from experiments.arguments import parse_pairs
 from experiments.callbacks import (
@@ -41,6 +43,7 @@ from experiments.callbacks import (
 from experiments.config import AgentConfig, CoreConfig, TrainConfig, values
 from experiments.environments import training_envs, untested_arguments
 from experiments.errors import UserError, one_line, user_errors
+from experiments.faults import ended_by, is_out_of_memory, quiet_threads, told_of_memory
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -52,9 +55,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 MAY_CHANGE = {
     *("total_timesteps", "stop_at_success", "device", "torch_threads", "checkpoint_every", "keep_checkpoints"),
-    *("progress", "resume", "run_dir", "overwrite", "env.vec_env", "env.n_workers"),
+    *("progress", "resume", "run_dir", "overwrite", "env.vec_env", "env.n_workers", "env.env_timeout"),
 }
 """Settings that may differ when a run is gone on with; the others made the model what it is."""
+
+MOST_LINES = 10_000
+"""Rollouts of a training that the logs have a line of, about; of more rollouts every second, third … one."""
 
 # What a wrong setting makes Stable-Baselines3 and our library raise while a model is built.
 _WRONG_SETTING = (ValueError, AssertionError, TypeError, RuntimeError)
@@ -99,7 +105,7 @@ def build_model(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> E
         start = config.core.slots / 2 if agent.memory_budget is None else agent.memory_budget
         arguments["memory_budget"] = LinearSchedule(start, agent.memory_budget_end, 1.0)
     observations = vec_env.observation_space
-    with user_errors(*_WRONG_SETTING):
+    try:
         return ExpireSpanPPO(
             policy_name(agent, observations),
             vec_env,
@@ -108,6 +114,8 @@ def build_model(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> E
             device=device,
             **arguments,
         )
+    except (*_WRONG_SETTING, MemoryError) as error:
+        raise UserError(told_of_memory(error, device) if is_out_of_memory(error) else one_line(error)) from error
 
 
 @dataclass
@@ -127,12 +135,26 @@ def default_run_dir(config: TrainConfig) -> str:
     return f"runs/{name}-seed{config.seed}"
 
 
+def _envs(config: TrainConfig, device: torch.device) -> VecEnv:
+    """The environments. Raises a `UserError` whatever is wrong with them: they are the user's."""
+    try:
+        return training_envs(config.env, config.seed, device)
+    except UserError:
+        raise
+    except Exception as error:
+        told = one_line(error)
+        if not isinstance(error, EnvironmentFault):
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{type(error).__name__}: {told} ({where.filename}, line {where.lineno})"
+        raise UserError(f"{config.env.env_id} can't be made: {told}") from error
+
+
 def new_session(config: TrainConfig) -> Session:
     """A training from scratch. Raises a `UserError` for anything that can't be."""
     run_dir = Path(config.run_dir or default_run_dir(config))
     runs.prepare(run_dir, config.overwrite)
     device = runs.check_device(config.device)
-    vec_env = training_envs(config.env, config.seed, device)
+    vec_env = _envs(config, device)
     try:
         model = build_model(config, vec_env, device)
     except BaseException:
@@ -179,7 +201,7 @@ def resumed_session(config: TrainConfig) -> Session:
         print(f"expire-span: note: a newer checkpoint is passed over: {reason}", file=sys.stderr)
     if newest.step >= config.total_timesteps:
         raise UserError(f"{run_dir} has done {newest.step} steps already: give --total-timesteps above that")
-    vec_env = training_envs(config.env, config.seed, device)
+    vec_env = _envs(config, device)
     try:
         with user_errors(ValueError, prefix=f"{newest.path}: "):
             model, note = ExpireSpanPPO.resume(newest.tree, vec_env, device)
@@ -209,8 +231,7 @@ def style_of_progress(config: TrainConfig) -> str:
 def learn(session: Session, request: StopRequest) -> dict[str, Any]:
     """Trains, saves the model and returns the summary, which it also writes to the run folder."""
     config, model, run_dir = session.config, session.model, session.run_dir
-    first = model.num_timesteps
-    model.set_logger(logger_for(run_dir, first))
+    first, left = model.num_timesteps, config.total_timesteps - model.num_timesteps
     progress = Progress(style_of_progress(config), config.total_timesteps)
     goal = StopAtSuccess(config.stop_at_success)
     request.saved = False
@@ -218,49 +239,43 @@ def learn(session: Session, request: StopRequest) -> dict[str, Any]:
     callbacks: list[OurCallback] = [progress, checkpoints, goal, StopOnRequest(request)]
     if config.agent.ent_coef_end is not None:
         callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
+    with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
+        model.set_logger(logger_for(run_dir, first))
     began = time.monotonic()
     try:
         # SB3 adds to the steps already done where it doesn't count from 0 again.
         model.learn(
-            config.total_timesteps - first, callback=CallbackList(list(callbacks)), reset_num_timesteps=first == 0
+            left,
+            callback=CallbackList(list(callbacks)),
+            log_interval=math.ceil(left / (model.n_steps * model.n_envs) / MOST_LINES),
+            reset_num_timesteps=first == 0,
         )
         seconds = time.monotonic() - began
         done = model.num_timesteps >= config.total_timesteps
         reason = "signal" if request.signal and not done else "success" if goal.reached else "total-timesteps"
         if reason != "signal":  # then it was saved before the step that it stopped at
             checkpoints.save()
+        summary = {
+            "stopped_by": reason,
+            "timesteps": model.num_timesteps,
+            "seconds": round(seconds, 1),
+            "steps_per_second": round((model.num_timesteps - first) / seconds, 1),
+            "training_success_rate": success_rate(model),
+            "training_mean_return": mean_return(model),
+            "live_memories": model.memory_statistics.get("live_memories"),
+        }
+        runs.write_json(run_dir / runs.SUMMARY, summary)
+        return summary
     except Exception as error:
-        (run_dir / runs.ERROR).write_text(traceback.format_exc())
-        raise UserError(_how_it_ended(error, session)) from error
+        if checkpoints.collecting:
+            # What ended the training may be in the way of this, too; it is what has to be told.
+            with suppress(Exception):
+                checkpoints.save()
+        raise ended_by(error, run_dir, model.num_timesteps, session.device) from error
     finally:
         progress.close()
-        model.logger.close()
-    summary = {
-        "stopped_by": reason,
-        "timesteps": model.num_timesteps,
-        "seconds": round(seconds, 1),
-        "steps_per_second": round((model.num_timesteps - first) / seconds, 1),
-        "training_success_rate": success_rate(model),
-        "training_mean_return": mean_return(model),
-        "live_memories": model.memory_statistics.get("live_memories"),
-    }
-    runs.write_json(run_dir / runs.SUMMARY, summary)
-    return summary
-
-
-def _how_it_ended(error: Exception, session: Session) -> str:
-    """What went wrong in a training, and what is left of it."""
-    run_dir, kind = session.run_dir, f"{type(error).__name__}: "
-    told = isinstance(error, CheckpointError | FloatingPointError)
-    message = one_line(error) if told else kind + one_line(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        message = (
-            f"the memory of {session.device} is too small for these sizes ({one_line(error).partition('. ')[0]}): "
-            f"fewer --n-envs, a smaller --batch-size or fewer --slots need less"
-        )
-    steps = CheckpointSeries(run_dir / runs.CHECKPOINTS).steps()
-    left = f"go on from step {steps[0]:,} with --resume {run_dir}" if steps else "there is no checkpoint yet"
-    return f"stopped after {session.model.num_timesteps:,} steps: {message}; {left}; details in {run_dir / runs.ERROR}"
+        with suppress(OSError):  # a full disk, which has been told of
+            model.logger.close()
 
 
 def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
@@ -290,12 +305,13 @@ def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
             print(f"expire-span: note: {hint}", file=sys.stderr)
         command = shlex.join([*program.split(), *arguments])
         if session.model.num_timesteps:
-            runs.note_continuation(run_dir, config, session.device, command, session.model.num_timesteps)
+            with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
+                runs.note_continuation(run_dir, config, session.device, command, session.model.num_timesteps)
         else:
             held.enter_context(folder_lock(run_dir))
             with user_errors(OSError, prefix=f"--run-dir {run_dir} can't be written: "):
                 runs.create(run_dir, config, session.device, command)
-        with stop_on_signals() as request:
+        with stop_on_signals() as request, quiet_threads():
             summary = learn(session, request)
     print(f"{run_dir}: {_sentence(summary, config)}")
     if request.signal is None or summary["stopped_by"] != "signal":

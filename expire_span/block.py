@@ -17,7 +17,8 @@ class FeedForward(nn.Module):
         self.net = nn.Sequential(nn.Linear(dim, dim * mult), nn.GELU(), nn.Linear(dim * mult, dim))
 
     def forward(self, states: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        return self.net(states)
+        output: Float[Tensor, "*batch D"] = self.net(states)
+        return output
 
 
 class Attended(NamedTuple):

@@ -133,7 +133,10 @@ def checked(core: Any) -> MemoryCore:
         isinstance(part, Tensor) and part.dim() >= 2 and part.shape[1] == streams for part in memory
     )
     if not in_order:
+        parts = memory if isinstance(memory, tuple) else (memory,)
+        given = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
         raise ValueError(
-            f"{name}.empty_memory must give a NamedTuple of tensors (layers, environments, ...), and gives {memory!r}"
+            f"{name}.empty_memory({streams}) must give a NamedTuple of tensors (layers, environments, ...), and gives "
+            f"a {type(memory).__name__} of {given}"
         )
-    return core  # type: ignore[return-value]
+    return core  # type: ignore[return-value]  # all members have been looked at

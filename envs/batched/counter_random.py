@@ -30,7 +30,8 @@ _FIRST_FACTOR, _SECOND_FACTOR = _signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB1
 
 def _fold(z: Int64[Tensor, "..."], shift: int) -> Int64[Tensor, "..."]:
     # >> copies the sign into the upper bits, which must be zeros.
-    return z ^ ((z >> shift) & (2 ** (64 - shift) - 1))
+    folded: Int64[Tensor, "..."] = z ^ ((z >> shift) & (2 ** (64 - shift) - 1))
+    return folded
 
 
 def mix(z: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:

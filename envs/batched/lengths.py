@@ -15,4 +15,5 @@ def length_probabilities(min_length: int, max_length: int, distribution: str) ->
     """
     lengths = np.arange(min_length, max_length + 1)
     weights = np.log1p(1 / lengths) if distribution == "log-uniform" else np.ones(len(lengths))
-    return weights / weights.sum()
+    shares: np.ndarray = weights / weights.sum()
+    return shares

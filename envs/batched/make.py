@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from minigrid.envs import MemoryEnv
+from minigrid.envs.memory import MemoryEnv
 
 from envs.batched.corridor import CorridorTask
 from envs.batched.endless_tmaze import EndlessTMazeTask

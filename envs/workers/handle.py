@@ -16,6 +16,8 @@ from envs.workers.process import CALL, NOWHERE, PATIENCE, Failure, pickled, run
 
 _LIVENESS = 1.0
 """Seconds between two looks at whether a silent worker is alive; its death normally shows at once, in the pipe."""
+_STARTING = 60.0
+"""Seconds that a worker may at least be silent where it is at no environment: it starts then, and imports."""
 _CALLED = {"make": "construction", "reset": "reset"}
 """What an environment is at during a call of a worker's method."""
 
@@ -98,20 +100,21 @@ class Handle:
                 # Each environment has the whole time: a worker that has come to the next one isn't stuck.
                 silent = silent + look if self._at.value == at else 0.0
                 at = self._at.value
-                if silent >= self._timeout:
-                    fault = self._stuck(channel)
+                limit = max(self._timeout, _STARTING) if at == NOWHERE else self._timeout
+                if silent >= limit:
+                    fault = self._stuck(channel, limit)
                     self.process.terminate()  # so that nobody waits for it to close its environments
                     raise fault
             return self.pipe.recv_bytes()
         except (EOFError, OSError):
             raise self._death() from None
 
-    def _stuck(self, channel: int) -> EnvironmentFault:
-        limit = f"for more than {self._timeout:g} s (step_timeout)"
-        if self._at.value == NOWHERE:
-            return EnvironmentFault(f"the worker of environments {self._all()} hangs: it has been silent {limit}")
+    def _stuck(self, channel: int, limit: float) -> EnvironmentFault:
+        at, long = self._at.value, f"for more than {limit:g} s (step_timeout)"
+        if at == NOWHERE:
+            return EnvironmentFault(f"the worker of environments {self._all()} hangs: it has been silent {long}")
         what = "step" if channel != CALL else _CALLED.get(self._called, "method")
-        return EnvironmentFault(f"environment {self._at.value} hangs: it has been at its {what} {limit}")
+        return EnvironmentFault(f"environment {at} hangs: it has been at its {what} {long}")
 
     def _death(self) -> EnvironmentFault:
         self.process.join(_LIVENESS)

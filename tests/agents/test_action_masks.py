@@ -1,7 +1,10 @@
 """What may not be done isn't done, in acting, training and prediction."""
 
+import importlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -301,3 +304,39 @@ def test_a_wrapped_environment_has_its_masks() -> None:
     vec_env.reset()
     assert has_action_masks(vec_env)
     assert get_action_masks(vec_env).shape == (1, 4)
+
+
+def test_the_page_on_masks() -> None:
+    """Would catch: an example of docs/action-masks.md that a reader copies and that doesn't run."""
+    page = Path(__file__).parents[2] / "docs" / "action-masks.md"
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    assert names["model"].rollout_buffer.action_masks is not None
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots|.*Monitor")
+def test_a_script_of_maskable_ppo() -> None:
+    """Would catch: masks that only our own helpers understand: sb3-contrib's wrapper, its `get_action_masks` and its
+    evaluation work, and its distributions give the same numbers."""
+    maskable = pytest.importorskip("sb3_contrib.common.maskable")
+    evaluation = importlib.import_module(f"{maskable.__name__}.evaluation")
+    utils = importlib.import_module(f"{maskable.__name__}.utils")
+    wrappers = importlib.import_module("sb3_contrib.common.wrappers")
+    env = DummyVecEnv([lambda: wrappers.ActionMasker(Lenient(box(3), SPACES[1]), Lenient.action_masks)] * 2)
+    model = model_on(env, n_steps=16, batch_size=32).learn(32, use_masking=True)
+    assert violations(model) == 0
+    assert (utils.get_action_masks(env) == get_action_masks(env)).all()
+    evaluation.evaluate_policy(model, env, n_eval_episodes=2)
+
+    theirs = importlib.import_module(f"{maskable.__name__}.distributions")
+    for space, parts in zip(SPACES[:2], PARTS[:2], strict=True):
+        logits, masks = torch.randn(6, sum(parts)), torch.rand(6, sum(parts)) < 0.5
+        masks[:, np.cumsum([0, *parts[:-1]])] = True
+        ours, reference = distribution(logits, masks, space), theirs.make_masked_proba_distribution(space)
+        reference.proba_distribution(logits).apply_masking(masks)
+        actions = ours.sample()
+        torch.testing.assert_close(ours.log_prob(actions), reference.log_prob(actions))
+        torch.testing.assert_close(ours.entropy(), reference.entropy())

@@ -1,11 +1,16 @@
 """The compiled agent, in a process of its own: the tests' checks of shapes can't be traced."""
 
+import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 SCRIPT = """
+import json
+import sys
+
 import torch
 from stable_baselines3.common.logger import Logger
 from torch._dynamo.utils import counters
@@ -13,7 +18,11 @@ from agents import ExpireSpanPPO
 from envs.batched import BatchedVecEnv, make_batched
 
 env = BatchedVecEnv(make_batched("MiniGrid-MemoryS7-v0", 4, seed=1, agent_view_size=3, max_steps=11))
-core = {"dim": 16, "heads": 2, "slots": 20, "ramp_length": 4}
+core, masked = json.loads(sys.argv[1])
+if masked:
+    # One of the three actions may not be taken, by turns.
+    allowed = torch.arange(3) != torch.arange(4)[:, None] % 3
+    env.tensor_env.action_masks = lambda: allowed
 model = ExpireSpanPPO(
     "MlpPolicy", env, n_steps=32, segment_length=16, batch_size=64, seed=0, device="cpu", compile=True,
     policy_kwargs=core,
@@ -26,8 +35,11 @@ for _ in range(4):
     model.collect_rollouts(env, callback, model.rollout_buffer, 32)
     batch = model.rollout_buffer.minibatch(torch.arange(8))
     with torch.no_grad():
-        now = model.policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts)
+        now = model.policy.evaluate_segments(
+            batch.obs, batch.actions, batch.memory, batch.episode_starts, batch.action_masks
+        )
     assert (now.log_prob - batch.old_log_prob).abs().max() < 1e-4
+    assert not masked or allowed.expand(32, 4, 3).gather(-1, model.rollout_buffer.actions[..., None]).all()
     model.train()
     graphs.append(counters["stats"]["unique_graphs"])
 assert not counters["graph_break"], dict(counters["graph_break"])
@@ -36,9 +48,19 @@ print("graphs:", graphs)
 """
 
 
+CORES = [
+    ({"dim": 16, "heads": 2, "slots": 20, "ramp_length": 4}, False),
+    ({"dim": 16, "heads": 2, "slots": 20, "ramp_length": 4}, True),
+    ({"core": "lstm", "dim": 16, "hidden_size": 24}, False),
+    ({"core": "gru", "dim": 16}, True),
+]
+
+
 @pytest.mark.slow
-def test_compiled_once_and_whole() -> None:
+@pytest.mark.parametrize(("core", "masked"), CORES, ids=["expire-span", "expire-span-masked", "lstm", "gru-masked"])
+def test_compiled_once_and_whole(core: dict[str, Any], masked: bool) -> None:
     """Would catch: a graph break, a compilation anew in every rollout (a coefficient that is compiled in), and
     compiled acting that differs from training."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=280, check=False)
+    command = [sys.executable, "-c", SCRIPT, json.dumps((core, masked))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -20,7 +20,7 @@ STEPS = 12_000
 
 
 def recall_agent(core: str = "expire-span", env: type[RecallEnv] = RecallEnv, **sizes: Any) -> ExpireSpanPPO:
-    kwargs = CORES[core] | ({"slots": 8, "depth": 1} if core == "expire-span" else {}) | sizes
+    kwargs = CORES[core] | {"depth": 1} | ({"slots": 8} if core == "expire-span" else {}) | sizes
     return ExpireSpanPPO(
         "MlpPolicy",
         make_vec_env(env, 8, seed=0),
@@ -51,7 +51,7 @@ def test_the_agent_recalls_a_cue(core: str) -> None:
 def test_with_action_masks_it_recalls_a_cue() -> None:
     """Would catch: masks that are of another step in training than they were in acting, a gradient lost in them. The
     environment refuses what may not be done, also while it is evaluated."""
-    model = recall_agent(env=MaskedRecallEnv).learn(STEPS)
+    model = recall_agent("lstm", MaskedRecallEnv).learn(STEPS)
     mean, _ = evaluate_with_masks(model, make_vec_env(MaskedRecallEnv, 8, seed=1000), n_eval_episodes=200)
     assert mean > 0.95
 

@@ -18,6 +18,7 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from envs.faults import EnvironmentFault
 from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv, divided, shares
 from tests.envs.worker_envs import DictEnv, FaultyEnv
@@ -202,7 +203,7 @@ def _step_twice(env: WorkerVecEnv) -> None:
 def test_a_killed_worker_is_an_error(make: Make, fault: str) -> None:
     """Catches: waiting for ever for a worker that is gone, or for its siblings at the end."""
     env = make([FaultyEnv, partial(FaultyEnv, fault)], n_workers=2)
-    with pytest.raises(RuntimeError, match="the worker of environments 1 was killed by SIGKILL"):
+    with pytest.raises(RuntimeError, match=r"the worker of environments 1 was killed by SIGKILL.*, in environment 1$"):
         _step_twice(env)
     with pytest.raises(RuntimeError, match="the workers have ended"):
         env.step(np.zeros(2, np.int64))
@@ -215,6 +216,23 @@ def test_a_worker_killed_between_steps_is_an_error(make: Make) -> None:
     os.kill(env.env_method("process")[0], signal.SIGKILL)
     with pytest.raises(RuntimeError, match="the worker of environments 0, 1 was killed by SIGKILL"):
         _step_twice(env)
+
+
+@pytest.mark.parametrize(
+    ("fault", "at"), [("hang", "step"), ("hang, in reset", "reset"), ("hang, when made", "construction")]
+)
+def test_a_hang_ends(make: Make, fault: str, at: str) -> None:
+    """Catches: waiting for ever for an environment that never answers, an error that doesn't name it."""
+    fns = [FaultyEnv, FaultyEnv, partial(FaultyEnv, fault), FaultyEnv]
+    with pytest.raises(EnvironmentFault, match=f"environment 2 hangs: it has been at its {at} for more than 0.5 s"):
+        _step_twice(make(fns, n_workers=2, start_method="fork", step_timeout=0.5))
+
+
+def test_slow_environments_are_waited_for(make: Make) -> None:
+    """Catches: a time limit for all environments of a worker together, which many slow ones pass."""
+    env = make([partial(FaultyEnv, "slow")] * 4, n_workers=1, n_groups=1, start_method="fork", step_timeout=1.0)
+    env.reset()
+    assert env.step(np.zeros(4, np.int64))[1].tolist() == [0] * 4
 
 
 def _alive(process: int) -> bool:
@@ -263,7 +281,7 @@ if __name__ == "__main__":
     env = WorkerVecEnv([partial(FaultyEnv, "hang")] * 2, 2)
     env.reset()
     print(*env.env_method("process"), *{name for names in env.env_method("modules") for name in names}, flush=True)
-    if sys.argv[1] == "SIGINT":
+    if sys.argv[1] in ("SIGINT", "SIGKILL, while one hangs"):
         env.step(np.zeros(2, np.int64))
     if sys.argv[1] == "SIGKILL":
         time.sleep(3600)
@@ -271,7 +289,7 @@ if __name__ == "__main__":
 
 
 @needs_proc
-@pytest.mark.parametrize("end", ["return", "SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("end", ["return", "SIGINT", "SIGKILL", "SIGKILL, while one hangs"])
 def test_workers_end_with_their_parent(tmp_path: Path, end: str) -> None:
     """Catches: workers that outlive a parent that returned without close, was interrupted or killed; tracebacks of
     theirs after Ctrl-C; PyTorch in a worker, though nothing there needs it."""
@@ -305,6 +323,7 @@ def test_wrong_arguments_are_refused() -> None:
         (([],), "at least one environment"),
         (([FaultyEnv], 0), "n_workers must be at least 1, not 0"),
         (([FaultyEnv], 1, 0), "n_groups must be between 1 and 254, not 0"),
+        (([FaultyEnv], 1, 2, None, 0), "step_timeout must be a number of seconds above 0, not 0"),
         (([FaultyEnv, partial(FaultyEnv, discrete=4)], 1), "environment 1 has other spaces than environment 0"),
         (([_TextEnv],), "Text observations can't be shared between processes, only Box"),
     ):

@@ -61,6 +61,10 @@ class FaultyEnv(gym.Env[np.ndarray, np.int64]):
     def __init__(self, fault: str = "", discrete: int = 3) -> None:
         if fault == "make":
             raise OSError("no such level")
+        if fault == "hang, when made":
+            time.sleep(3600)
+        if fault == "slow":
+            time.sleep(0.4)
         self.fault = fault
         self.observation_space = spaces.Box(0, 1, (1,), np.float32)
         self.action_space = spaces.Discrete(discrete)
@@ -73,6 +77,8 @@ class FaultyEnv(gym.Env[np.ndarray, np.int64]):
         super().reset(seed=seed)
         if self.fault == "reset":
             raise ValueError("no level for this seed")
+        if self.fault == "hang, in reset":
+            time.sleep(3600)
         return np.zeros(1, np.float32), {}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -89,6 +95,8 @@ class FaultyEnv(gym.Env[np.ndarray, np.int64]):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "hang":
             time.sleep(3600)
+        if self.fault == "slow":
+            time.sleep(0.4)
         return np.zeros(1, np.float32), 0.0, False, False, {}
 
     def process(self) -> int:

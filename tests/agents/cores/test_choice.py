@@ -38,7 +38,7 @@ WRONG = [
     ({"core": Sideways, "depth": 3}, r"core Sideways has an argument depth; the core has dim"),
     ({"core": LSTMCore(4, 1)}, "must be a class or function that makes a core, not a core itself"),
     ({"core": lambda: nn.Linear(3, 3)}, r"Linear can't be a policy's core: it has no dim, empty_memory, cache, step"),
-    ({"core": Sideways}, r"Sideways.empty_memory must give a NamedTuple of tensors \(layers, environments, \.\.\.\)"),
+    ({"core": Sideways}, r"Sideways.empty_memory\(3\) must give a NamedTuple .* a Wrong of \[\(3, 1, 128\)\]"),
 ]
 
 

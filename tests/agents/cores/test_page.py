@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 from agents import ExpireSpanPPO
 from agents.cores import CORES, MemoryCore, core_maker
@@ -10,7 +11,7 @@ from tests.agents.cores.page import PAGE, names_of_the_page, python_blocks
 from tests.agents.models import collect, difference, scale_up
 
 
-def test_its_core_is_trained() -> None:
+def test_its_core_is_trained(tmp_path: Path) -> None:
     """Would catch: an example that doesn't run as it is copied, or that acts by other rules than it is trained by."""
     assert len(python_blocks()) == 2
     model = names_of_the_page(blocks=2)["model"]
@@ -20,6 +21,10 @@ def test_its_core_is_trained() -> None:
     scale_up(model)
     collect(model)
     assert difference(model) < 1e-4
+    model.save(tmp_path / "model")
+    core = model.policy.core_kwargs["core"]
+    loaded = ExpireSpanPPO.load(tmp_path / "model", device="cpu", classes={"builtins.AverageCore": core})
+    assert type(loaded.policy.core) is core
 
 
 def test_its_table_names_the_cores() -> None:

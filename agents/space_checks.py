@@ -1,0 +1,45 @@
+"""Spaces that Stable-Baselines3 takes, and then fails on or acts wrongly in: refused, with what would be right."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+
+SMALLEST_IMAGE = 36
+"""Pixels that SB3's NatureCNN needs in height and width for its three convolutions."""
+
+
+def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any], nature_cnn: bool) -> None:
+    """Refuses what would fail later, or be something else than it says.
+
+    Args:
+        observations, actions: as the policy has them.
+        nature_cnn: whether images are read by SB3's NatureCNN.
+
+    Raises:
+        ValueError: for choices that aren't counted from 0 or have several dimensions, observations without a dimension,
+            and images too small for NatureCNN.
+    """
+    _check_choices("actions", actions)
+    parts = observations.spaces if isinstance(observations, spaces.Dict) else {"": observations}
+    for name, part in parts.items():
+        what = f"observations[{name!r}]" if name else "observations"
+        _check_choices(what, part)
+        if isinstance(part, spaces.Box) and part.shape == ():
+            raise ValueError(f"{what} are numbers without a dimension, {part}: make them vectors of one, by a wrapper")
+        if nature_cnn and is_image_space(part) and sorted(part.shape or ())[1] < SMALLEST_IMAGE:
+            raise ValueError(
+                f"{what} are images of shape {part.shape}, and SB3's NatureCNN needs {SMALLEST_IMAGE} by "
+                f"{SMALLEST_IMAGE} pixels at least: enlarge them, or give a features_extractor_class that reads them"
+            )
+
+
+def _check_choices(what: str, space: gym.Space[Any]) -> None:
+    if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
+        raise ValueError(f"{what} are a MultiDiscrete of shape {space.shape}: flatten them by a wrapper")
+    if np.any(space.start != 0):
+        raise ValueError(f"{what} are {space}, counted from {space.start}: count them from 0, by a wrapper")

@@ -1,0 +1,80 @@
+"""How a training that failed is told of: one line for the user, the traceback in the run folder."""
+
+import errno
+import re
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from agents.checkpoint import CheckpointError, CheckpointSeries
+from envs.faults import EnvironmentFault
+from experiments.errors import TrainingFault, one_line
+from experiments.runs import CHECKPOINTS, ERROR
+
+_TOLD = (CheckpointError, EnvironmentFault, FloatingPointError)
+"""Their messages say enough; before others the exception's type is put."""
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_AMOUNT = re.compile(r"allocate ([\d.]+ \w+)")
+
+
+def ended_by(error: Exception, run_dir: Path, timesteps: int, device: torch.device) -> TrainingFault:
+    """What to tell of an exception that ended a training; leaves its traceback in the run folder, if there is room.
+
+    Args:
+        error: what was raised.
+        run_dir: of the training.
+        timesteps: done by then.
+        device: of the model.
+    """
+    details = ""
+    with suppress(OSError):
+        (run_dir / ERROR).write_text("".join(traceback.format_exception(error)))
+        details = f"; details in {run_dir / ERROR}"
+    steps = CheckpointSeries(run_dir / CHECKPOINTS).steps()
+    left = f"go on from step {steps[0]:,} with --resume {run_dir}" if steps else "there is no checkpoint yet"
+    return TrainingFault(f"stopped after {timesteps:,} steps: {_told(error, run_dir, device)}; {left}{details}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: the device's, or that of the host, where PyTorch has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def told_of_memory(error: BaseException, device: torch.device) -> str:
+    """What to say where memory ran out."""
+    amount = _AMOUNT.search(str(error))
+    more = f" ({amount[1]} more were asked for)" if amount else ""
+    return (
+        f"the memory of {device} is too small for these sizes{more}: fewer --n-envs, a smaller --batch-size or fewer "
+        f"--slots need less"
+    )
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Within this block TensorBoard's thread prints nothing of a full disk: who writes next will tell of it."""
+    before = threading.excepthook
+
+    def hook(given: threading.ExceptHookArgs) -> None:
+        if not (isinstance(given.exc_value, OSError) and given.exc_value.errno in _NO_ROOM):
+            before(given)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def _told(error: Exception, run_dir: Path, device: torch.device) -> str:
+    if is_out_of_memory(error):
+        return told_of_memory(error, device)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"{run_dir} can't be written: {error.strerror}: free some of its disk"
+    return one_line(error) if isinstance(error, _TOLD) else f"{type(error).__name__}: {one_line(error)}"

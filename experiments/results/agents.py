@@ -1,0 +1,42 @@
+"""The agents of the matrix. They differ in the core alone: what is learned with, and for how long, is the task's."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from experiments.config import CoreConfig, Memory
+from experiments.errors import UserError, near_misses
+
+DEFAULT = ("expire-span", "transformer-xl", "lstm", "none")
+
+_MEMORIES: Mapping[str, Memory] = {
+    "expire-span": "expiring",
+    "transformer-xl": "transformer-xl",
+    "lstm": "lstm",
+    "none": "none",
+}
+_SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 32, 64, 128, 256, 512, 1024, 2048)}
+"""A Transformer-XL with slots of its own; without a number it has the task's."""
+
+NAMES = (*_MEMORIES, *_SLOTS)
+
+
+def core_of(agent: str, core: CoreConfig) -> CoreConfig:
+    """The core that an agent has on a task.
+
+    Args:
+        agent: one of `NAMES`.
+        core: the task's, that of the expiring agent.
+
+    Raises:
+        UserError: for another name, with the near misses.
+    """
+    if agent in _SLOTS:
+        return dataclasses.replace(core, memory="transformer-xl", slots=_SLOTS[agent])
+    if agent not in _MEMORIES:
+        raise UserError(f"--agents {agent}: no such agent: {near_misses(agent, NAMES)}")
+    return dataclasses.replace(core, memory=_MEMORIES[agent])
+
+
+def slots_of(core: CoreConfig) -> int | None:
+    """Slots of a layer; None of a core that has none to count."""
+    return None if core.memory in ("lstm", "gru") else 0 if core.memory == "none" else core.slots

@@ -1,0 +1,88 @@
+"""What a training logged, with the device time it took, and few points of it."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+COLUMNS = {
+    "success_rate": "rollout/success_rate",
+    "mean_return": "rollout/ep_rew_mean",
+    "mean_length": "rollout/ep_len_mean",
+    "live_memories": "memory/live_memories",
+    "span_q10": "memory/span_q10",
+    "span_q50": "memory/span_q50",
+    "span_q90": "memory/span_q90",
+}
+"""What is kept of a log, and its columns."""
+POINTS = 100
+"""Of a kept curve, at most."""
+_STEPS, _SECONDS = "time/total_timesteps", "time/time_elapsed"
+
+
+class Point(NamedTuple):
+    """A line of the log."""
+
+    steps: int
+    seconds: float
+    """Of all sessions so far."""
+    values: dict[str, float | None]
+    """By the names of `COLUMNS`."""
+
+
+class Log(NamedTuple):
+    """What a training logged."""
+
+    points: list[Point]
+    """In order, without what a killed session did beyond the checkpoint from which the next one went on."""
+    seconds: float
+    """Of all sessions, that included."""
+
+
+def read_log(run_dir: Path) -> Log:
+    """The log of a run, of all its sessions. Empty if there is none."""
+    points: list[Point] = []
+    before = 0.0
+    for path in (run_dir / "progress.csv", *sorted(run_dir.glob("progress-*.csv"))):
+        session = _session(path, before) if path.is_file() else []
+        if session:
+            points = [point for point in points if point.steps < session[0].steps] + session
+            before = session[-1].seconds
+    return Log(points, before)
+
+
+def _session(path: Path, before: float) -> list[Point]:
+    with path.open(newline="") as file:
+        # Of a line that a killed process was writing, the last columns are missing.
+        rows = [row for row in csv.DictReader(file) if row.get(_STEPS) and None not in row.values()]
+    return [
+        Point(
+            int(row[_STEPS]),
+            before + float(row[_SECONDS]),
+            {name: float(row[column]) if row.get(column) else None for name, column in COLUMNS.items()},
+        )
+        for row in rows
+    ]
+
+
+def thinned(points: list[Point], most: int = POINTS) -> dict[str, list[float | None]]:
+    """At most so many points, evenly spaced, the first and the last among them, as lists by name."""
+    last = len(points) - 1
+    kept = points if last < most else [points[round(i * last / (most - 1))] for i in range(most)]
+    values = {name: [_rounded(point.values[name]) for point in kept] for name in COLUMNS}
+    columns: dict[str, list[float | None]] = {
+        "steps": [point.steps for point in kept],
+        "seconds": [round(point.seconds, 1) for point in kept],
+        **values,
+    }
+    return {name: column for name, column in columns.items() if any(value is not None for value in column)}
+
+
+def _rounded(value: float | None) -> float | None:
+    """Four digits."""
+    return None if value is None else float(f"{value:.4g}")
+
+
+def first_at(points: list[Point], name: str, goal: float) -> Point | None:
+    """The first point at which a value has reached a goal; None if there is none."""
+    reached = (point for point in points if (point.values[name] or float("-inf")) >= goal)
+    return next(reached, None)

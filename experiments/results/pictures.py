@@ -1,0 +1,85 @@
+"""The picture of a task: learning curves with intervals over seeds, and success against live memories."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from experiments.results.record import RunRecord
+from experiments.results.statistics import bootstrap_interval, interquartile_mean
+from experiments.results.task import ResultsTask
+from experiments.runs import written_whole
+
+_RESAMPLES = 1000
+"""Of a curve's interval, at each point."""
+
+
+def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]]) -> None:
+    """Draws a task.
+
+    Args:
+        path: of the picture; its folder is made.
+        task: whose results they are.
+        agents: the results of each agent.
+    """
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    curves, memories = figure.subplots(1, 2)
+    measure = task.objective.replace("_", " ")
+    for number, (agent, records) in enumerate(agents.items()):
+        color = f"C{number % 10}"
+        grid, values = curves_of(records, task.objective)
+        if len(values):
+            curves.plot(grid / 1e6, interquartile_mean(values.T), color=color, label=agent, linewidth=1.4)
+            interval = bootstrap_interval(values, _RESAMPLES)
+            if interval is not None:
+                curves.fill_between(grid / 1e6, *interval, color=color, alpha=0.2, linewidth=0)
+        points = [
+            (record.evaluation["live_memories"], record.evaluation[task.objective])
+            for record in records
+            if None not in (record.evaluation["live_memories"], record.evaluation[task.objective])
+        ]
+        if points:
+            memories.plot(*zip(*points, strict=True), "o", color=color, label=agent, alpha=0.7)
+    curves.axhline(task.goal, color="0.6", linewidth=0.8, linestyle="--")
+    curves.set(xlabel="million environment steps", ylabel=f"{measure} in training", title=task.title)
+    memories.set(xlabel="live memories a step and layer", ylabel=f"{measure} of the evaluation")
+    # No memories at all have a place on it, too.
+    memories.set_xscale("symlog", linthresh=1)
+    memories.set_xlim(left=0)
+    if task.objective == "success_rate":
+        for axes in (curves, memories):
+            axes.set_ylim(-0.03, 1.03)
+    for axes in (curves, memories):
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
+        # Without the version of the library, the same results give the same file.
+        figure.savefig(partial, dpi=100, metadata={"Software": None})
+
+
+def curves_of(
+    records: Sequence[RunRecord], name: str
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
+    """The curves of several seeds at the same steps, those that all of them have, by linear interpolation.
+
+    Args:
+        records: the results; those without this curve are left out.
+        name: of the curve.
+
+    Returns:
+        Steps, and a row for each seed.
+    """
+    pairs = []
+    for record in records:
+        steps, values = record.curve["steps"], record.curve.get(name, [])
+        known = [(step, value) for step, value in zip(steps, values, strict=bool(values)) if value is not None]
+        if known:
+            pairs.append(np.array(known, dtype=float).T)
+    if not pairs:
+        return np.empty(0), np.empty((0, 0))
+    grid = np.linspace(max(steps[0] for steps, _ in pairs), min(steps[-1] for steps, _ in pairs), 100)
+    return grid, np.stack([np.interp(grid, steps, values) for steps, values in pairs])

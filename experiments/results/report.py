@@ -1,0 +1,156 @@
+"""The report: tables between two markers of a page, and pictures, from the results alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.config import ResultsConfig
+from experiments.errors import UserError, user_errors
+from experiments.results.matrix import Cell, differences, found
+from experiments.results.pictures import draw
+from experiments.results.record import RunRecord
+from experiments.results.statistics import bootstrap_interval, interquartile_mean
+from experiments.results.task import ResultsTask
+from experiments.runs import written_whole
+
+BEGIN, END = "<!-- results: made by `expire-span results --report` -->", "<!-- results: end -->"
+"""What stands between these lines is made anew."""
+PICTURES = Path("docs") / "results"
+"""In the page's folder."""
+
+_HEAD = (
+    *("agent", "seeds", "{}", "learned", "steps to {}", "minutes to {}", "live memories", "slots", "episode length"),
+    *("peak MiB", "steps/s"),
+)
+_NEW_PAGE = f"# Results\n\n{BEGIN}\n{END}\n"
+
+Results = list[tuple[Cell, RunRecord]]
+
+
+def report(config: ResultsConfig) -> int:
+    """Writes the tables into the page and the pictures beside it; returns 0.
+
+    Raises:
+        UserError: if there are no results, or the page has no markers or can't be written.
+    """
+    every = found(config)
+    stale = [(cell, record) for cell, record in every if differences(cell.settings(), record.settings)]
+    fresh = [result for result in every if result not in stale]
+    if not every:
+        raise UserError(f"--data {config.data} has no results of these tasks and agents yet: leave out --report first")
+    page = Path(config.page)
+    parts = []
+    with user_errors(OSError, prefix=f"--page {page} can't be written: "):
+        before, after = _around(page)
+        for task, results in _by_task(fresh).items():
+            picture = page.parent / PICTURES / f"{task}.png"
+            draw(picture, results[0][0].definition, _by_agent(results))
+            parts += [_section(task, results), f"![{task}]({(PICTURES / picture.name).as_posix()})"]
+        parts += [_total([record for _, record in fresh]), *_left_out(stale)]
+        with written_whole(page) as partial:
+            partial.write_text("\n\n".join([before + BEGIN, *parts, END]) + after)
+    print(f"{page}: {len(fresh)} runs of {len(_by_task(fresh))} tasks, {len(stale)} left out as stale")
+    return 0
+
+
+def _around(page: Path) -> tuple[str, str]:
+    """What stands before and after the markers."""
+    text = page.read_text() if page.exists() else _NEW_PAGE
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"--page {page} needs two lines once each, between which the tables go: {BEGIN} and {END}")
+    return text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
+
+
+def _by_task(results: Results) -> dict[str, Results]:
+    tasks: dict[str, Results] = {}
+    for cell, record in results:
+        tasks.setdefault(cell.task, []).append((cell, record))
+    return tasks
+
+
+def _by_agent(results: Results) -> dict[str, list[RunRecord]]:
+    agents: dict[str, list[RunRecord]] = {}
+    for cell, record in results:
+        agents.setdefault(cell.agent, []).append(record)
+    return agents
+
+
+def _section(task: str, results: Results) -> str:
+    """The heading, what was trained and how it was judged, and the table of the agents."""
+    definition = results[0][0].definition
+    judged = definition.evaluation
+    env = " ".join((definition.config.env.env_id, *definition.config.env.env_args))
+    how = (
+        f"`{env}`, {definition.config.total_timesteps:,} steps; judged by {judged.episodes:,} fresh episodes"
+        f"{' with ' + ' '.join(judged.env_args) if judged.env_args else ''}, likeliest actions."
+    )
+    measure = definition.objective.replace("_", " ")
+    rows = [[name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]]
+    rows.append(["---"] * len(_HEAD))
+    rows += [_row(definition, agent, records) for agent, records in _by_agent(results).items()]
+    agents = " ".join(_by_agent(results))
+    seeds = " ".join(str(seed) for seed in sorted({record.seed for _, record in results}))
+    again = (
+        f"Again: `expire-span results --tasks {task} --agents {agents} --seeds {seeds}` in a folder without results."
+    )
+    return "\n".join([f"### {definition.title}\n\n{how}\n", *(f"| {' | '.join(row)} |" for row in rows), f"\n{again}"])
+
+
+def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> list[str]:
+    """An agent's, over its seeds: interquartile means, of the objective with its interval."""
+    learned = [record for record in records if record.goal_steps is not None]
+    return [
+        agent,
+        str(len(records)),
+        _with_interval([record.evaluation[definition.objective] for record in records]),
+        f"{len(learned)} of {len(records)}",
+        _mean([record.goal_steps for record in learned], ",.0f"),
+        _mean([None if record.goal_seconds is None else record.goal_seconds / 60 for record in learned], ",.1f"),
+        _mean([record.evaluation["live_memories"] for record in records], ".1f"),
+        "" if records[0].slots is None else str(records[0].slots),
+        _mean([record.evaluation["mean_length"] for record in records], ",.1f"),
+        _mean([record.peak_memory_mib for record in records], ",.0f"),
+        _mean([record.steps_per_second for record in records], ",.0f"),
+    ]
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return format(float(interquartile_mean(np.array(known, dtype=float))), form) if known else ""
+
+
+def _with_interval(values: Sequence[float | None]) -> str:
+    known = np.array([value for value in values if value is not None], dtype=float)
+    if not len(known):
+        return ""
+    interval = bootstrap_interval(known)
+    ends = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
+    return f"{interquartile_mean(known):.3f}{ends}"
+
+
+def _total(records: Sequence[RunRecord]) -> str:
+    """What it all cost, and how to read it."""
+    hours = sum(record.seconds for record in records) / 3600
+    devices = ", ".join(sorted({record.device_name for record in records}))
+    commits = sorted({_commit(record) for record in records})
+    return (
+        "Means are interquartile means over the seeds, in brackets the 95 % bootstrap interval; steps and minutes to "
+        "the goal are of the runs that reached it in training, live memories those of a step and layer.\n\n"
+        f"{len(records)} runs, {hours:.2f} hours of training on {devices or 'no device'}; "
+        f"sources: {', '.join(commits) or 'none'}."
+    )
+
+
+def _commit(record: RunRecord) -> str:
+    if record.git is None:
+        return "not from a checkout"
+    return f"{record.git['commit'][:10]}{', changed' if record.git['changed'] else ''}"
+
+
+def _left_out(stale: Results) -> list[str]:
+    """A line for each result that isn't of the settings that its task has now."""
+    if not stale:
+        return []
+    lines = [f"- {cell}: {', '.join(differences(cell.settings(), record.settings))}" for cell, record in stale]
+    return ["\n".join(["Left out, since their tasks have other settings now:", "", *lines])]

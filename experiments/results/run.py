@@ -1,0 +1,218 @@
+"""One run of the matrix: trained to its end or to a stop, then judged, then written down."""
+
+import contextlib
+import dataclasses
+import gc
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import envs
+from agents import ExpireSpanPPO
+from agents.checkpoint import CheckpointSeries
+from experiments import runs
+from experiments.arguments import merged
+from experiments.bench.memory import peak_memory_mib
+from experiments.callbacks import StopRequest
+from experiments.config import EnvConfig, ResultsConfig, TrainConfig
+from experiments.environments import fresh_seeds
+from experiments.episodes import Episode
+from experiments.errors import UserError, user_errors
+from experiments.evaluate import play, summarise
+from experiments.results.agents import slots_of
+from experiments.results.curve import first_at, read_log, thinned
+from experiments.results.matrix import Cell, differences, settings_hash, settings_of
+from experiments.results.record import RunRecord, write_record
+from experiments.train import Session, learn, new_session, resumed_session
+
+CHECKPOINTS_A_RUN = 20
+"""Checkpoints that a training makes if nothing stops it."""
+MEMORY = "peak_memory.json"
+"""In a run folder: the most memory that a session needed which ended well."""
+_SIDE_BY_SIDE = 64
+"""Environments of an evaluation."""
+_PORTION = 256
+"""Episodes of an evaluation after which it looks whether it is to stop."""
+
+
+def run_cell(cell: Cell, config: ResultsConfig, request: StopRequest, command: str) -> RunRecord | None:
+    """Runs a cell from wherever it was left, and writes its result.
+
+    Args:
+        cell: whose run folder nobody else uses.
+        config: device and threads.
+        request: stops the run when it is made; it is saved then.
+        command: for the run folder's record.
+
+    Returns:
+        The result; None if it was stopped before.
+
+    Raises:
+        UserError: for what a training can't do, or a run folder with other settings.
+    """
+    torch.set_num_threads(config.torch_threads)
+    _check_settings(cell)
+    if not _is_trained(cell.run_dir) and not _train(cell, config, request, command):
+        return None
+    evaluation = _evaluation(cell, config, request)
+    if evaluation is None:
+        return None
+    record = _record(cell, evaluation)
+    with user_errors(OSError, prefix=f"{cell.record} can't be written: "):
+        write_record(cell.record, record)
+    return record
+
+
+def _check_settings(cell: Cell) -> None:
+    """Raises a `UserError` if the run folder has a run of other settings."""
+    if not (cell.run_dir / runs.CONFIG).is_file():
+        return
+    before = settings_of(runs.read_config(cell.run_dir), cell.definition)
+    changed = differences(cell.settings(), before)
+    if changed:
+        raise UserError(f"{cell.run_dir} is a run of other settings ({', '.join(changed)}): remove it to run anew")
+
+
+def _is_trained(run_dir: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        summary = json.loads((run_dir / runs.SUMMARY).read_text())
+        return bool(summary["stopped_by"] != "signal")
+    return False
+
+
+def _train(cell: Cell, config: ResultsConfig, request: StopRequest, command: str) -> bool:
+    """Trains; whether to the end."""
+    settings = dataclasses.replace(
+        cell.config,
+        device=config.device,
+        torch_threads=config.torch_threads,
+        checkpoint_every=max(1, cell.config.total_timesteps // CHECKPOINTS_A_RUN),
+        # What several would show of their progress can't be told apart.
+        progress="auto" if config.workers == 1 else "none",
+    )
+    session = _session(settings, cell.run_dir, command)
+    try:
+        _forget_peak(session.device)
+        summary = learn(session, request)
+        _note_peak(cell.run_dir, peak_memory_mib(session.device))
+    finally:
+        session.vec_env.close()
+        del session
+        _make_room()
+    return bool(summary["stopped_by"] != "signal")
+
+
+def _session(settings: TrainConfig, run_dir: Path, command: str) -> Session:
+    """The training, gone on with if there is a checkpoint, and noted in the run folder."""
+    checkpoints = CheckpointSeries(run_dir / runs.CHECKPOINTS)
+    steps = checkpoints.steps()
+    if steps and steps[0] >= settings.total_timesteps:
+        # It was killed between its last checkpoint and its end: the last steps once more.
+        steps = steps[1:]
+        if steps:
+            checkpoints.discard_after(steps[0])
+    with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
+        if steps:
+            session = resumed_session(dataclasses.replace(settings, resume=str(run_dir)))
+            done = session.model.num_timesteps
+            runs.note_continuation(run_dir, session.config, session.device, command, done)
+        else:
+            session = new_session(dataclasses.replace(settings, run_dir=str(run_dir), overwrite=True))
+            (run_dir / MEMORY).unlink(missing_ok=True)
+            runs.create(run_dir, session.config, session.device, command)
+    return session
+
+
+def _forget_peak(device: torch.device) -> None:
+    """What was in use before this run isn't its."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # where there is no Linux, the peak is that of the process
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def _note_peak(run_dir: Path, mib: float) -> None:
+    runs.write_json(run_dir / MEMORY, max(mib, _peak(run_dir) or 0.0))
+
+
+def _peak(run_dir: Path) -> float | None:
+    path = run_dir / MEMORY
+    return float(json.loads(path.read_text())) if path.is_file() else None
+
+
+def _make_room() -> None:
+    """Lets go of what a run holds on a device, in objects that refer to each other in circles."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
+    # PyTorch compiles a function for so many models only, and runs it uncompiled from then on.
+    torch.compiler.reset()
+
+
+def _evaluation(cell: Cell, config: ResultsConfig, request: StopRequest) -> dict[str, Any] | None:
+    """What the episodes came to; None if a stop was asked for meanwhile."""
+    model = runs.load(cell.run_dir, config.device).model
+    how = cell.definition.evaluation
+    env = dataclasses.replace(
+        cell.config.env, env_args=merged(cell.config.env.env_args, how.env_args, "evaluation's env_args")
+    )
+    with user_errors(ValueError):
+        level_seeds = envs.levels(env.env_id, **env.env_kwargs)
+    episodes = _played(model, env, fresh_seeds(0, how.episodes), request)
+    levels = _played(model, env, level_seeds or [], request)
+    if episodes is None or levels is None:
+        return None
+    summary = summarise(episodes, levels if level_seeds else None)
+    successes = [bool(episode.success) for episode in episodes if episode.success is not None]
+    return {"env_args": env.env_kwargs, "successes": sum(successes) if successes else None, **summary}
+
+
+def _played(model: ExpireSpanPPO, env: EnvConfig, seeds: Sequence[int], request: StopRequest) -> list[Episode] | None:
+    episodes: list[Episode] = []
+    for start in itertools.count(0, _PORTION):
+        portion = seeds[start : start + _PORTION]
+        if not portion:
+            return episodes
+        if request.signal:
+            return None
+        episodes += play(model, env, portion, _SIDE_BY_SIDE)
+    raise AssertionError
+
+
+def _record(cell: Cell, evaluation: dict[str, Any]) -> RunRecord:
+    """The result of a run that is trained and judged."""
+    begun = json.loads((cell.run_dir / runs.CONFIG).read_text())["started"]
+    log = read_log(cell.run_dir)
+    steps = int(json.loads((cell.run_dir / runs.SUMMARY).read_text())["timesteps"])
+    learned = first_at(log.points, cell.definition.objective, cell.definition.goal)
+    settings = cell.settings()
+    return RunRecord(
+        task=cell.task,
+        agent=cell.agent,
+        seed=cell.seed,
+        settings_hash=settings_hash(settings),
+        settings=settings,
+        git=begun["git"],
+        versions=begun["versions"],
+        device_name=begun["device_name"],
+        steps=steps,
+        seconds=round(log.seconds, 1),
+        steps_per_second=round(steps / max(log.seconds, 1.0), 1),
+        peak_memory_mib=_peak(cell.run_dir),
+        goal_steps=learned.steps if learned else None,
+        goal_seconds=round(learned.seconds, 1) if learned else None,
+        slots=slots_of(cell.config.core),
+        curve=thinned(log.points),
+        evaluation={name: _finite(value) for name, value in evaluation.items()},
+    )
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

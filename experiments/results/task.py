@@ -1,0 +1,32 @@
+"""What a task of the matrix is, settings and judgement in one."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from experiments.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The episodes that a trained agent is judged by, with fresh seeds and the likeliest actions."""
+
+    episodes: int = 1000
+    """How many; on tasks with few levels every level is played besides."""
+    env_args: tuple[str, ...] = ()
+    """Arguments of the environment that differ from training's, such as max_steps=1000."""
+
+
+@dataclass(frozen=True)
+class ResultsTask:
+    """A task with all that is fixed before the first run: sizes, learning, budget, evaluation."""
+
+    title: str
+    """A few words for tables and pictures."""
+    config: TrainConfig
+    """What the expiring agent is trained with; the other agents differ in the core alone."""
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """How it is judged."""
+    objective: Literal["success_rate", "mean_return"] = "success_rate"
+    """What is judged."""
+    goal: float = 0.95
+    """The objective in training at which a run is said to have learned the task."""

@@ -1,0 +1,65 @@
+"""The tasks of the matrix, one small module each: `memory_s9.py` is `--tasks memory-s9`. A file of one's own is one.
+
+Such a file is a preset's (`experiments/preset_file.py`) with up to three entries more: `evaluation` (with `episodes`
+and `env_args`), `objective` and `goal`, each as in `ResultsTask`.
+"""
+
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from experiments import preset_file
+from experiments.errors import UserError, near_misses
+from experiments.results.task import Evaluation, ResultsTask
+from experiments.settings import described, is_of, kinds
+
+
+def names() -> list[str]:
+    """The names of all tasks, in alphabetical order."""
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> ResultsTask:
+    """The task of this name, or in this file.
+
+    Raises:
+        UserError: if there is none, with the near misses, or the file isn't a task's.
+    """
+    if preset_file.is_file_name(name):
+        return _read(Path(name))
+    if name not in names():
+        raise UserError(f"--tasks {name}: no such task: {near_misses(name, names())}")
+    task = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").TASK
+    assert isinstance(task, ResultsTask), name
+    return task
+
+
+def short_name(name: str) -> str:
+    """What a task is called in folders and tables: its name, that of a file without folder and ending."""
+    return Path(name).stem if preset_file.is_file_name(name) else name
+
+
+def _read(path: Path) -> ResultsTask:
+    if path.stem in names():
+        raise UserError(f"--tasks {path}: {path.stem} is a task of ours: give the file another name")
+    config = preset_file.read(path)
+    record = json.loads(path.read_bytes())
+    arguments: dict[str, Any] = {name: record[name] for name in ("objective", "goal") if name in record}
+    _check(path, "", arguments, ResultsTask)
+    evaluation = record.get("evaluation", {})
+    if not isinstance(evaluation, dict):
+        raise UserError(f"--tasks {path}: evaluation must be an object, such as {{'episodes': 100}}")
+    _check(path, "evaluation ", evaluation, Evaluation)
+    evaluation = {name: tuple(value) if isinstance(value, list) else value for name, value in evaluation.items()}
+    return ResultsTask(str(record.get("title", path.stem)), config, Evaluation(**evaluation), **arguments)
+
+
+def _check(path: Path, where: str, values: dict[str, Any], section: type[Any]) -> None:
+    known = kinds(section)
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"--tasks {path}: {where}has no {name!r}: {near_misses(name, known)}")
+        if not is_of(value, known[name]):
+            raise UserError(f"--tasks {path}: {where}{name} {value!r}: must be {described(known[name])}")

@@ -1,0 +1,168 @@
+"""Whatever ends a training tells so in one line, which docs/faults.md has, and what was learned is kept."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from agents import checkpoint
+from experiments import runs
+from experiments.cli import main
+from tests.experiments.conftest import Cli
+from tests.experiments.faulty import flags, mend
+from tests.experiments.killed import FLAGS, STEPS, learned
+from tests.trees import equal
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "faults.md"
+WORKERS = ("--vec-env", "subprocess", "--n-workers", "2")
+
+
+def assert_told(errors: str, folder: Path) -> None:
+    """One line, and the page has it."""
+    told = errors.strip().replace(str(folder / "run"), "runs/x").replace(str(folder), "runs")
+    assert "\n" not in told, errors
+    assert told in PAGE.read_text(), told
+
+
+def assert_goes_on(cli: Cli, folder: Path) -> None:
+    """The newest checkpoint loads, and the run ends well once what was wrong isn't any more."""
+    mend(folder)
+    outcome = cli("train", "--resume", folder / "run")
+    assert outcome.status == 0, outcome.err
+    assert runs.load(folder / "run", "cpu").model.num_timesteps >= 320
+    assert not (folder / "run" / runs.ERROR).exists(), "it isn't what ended this"
+
+
+def test_every_row_has_its_tests() -> None:
+    """Would catch: a row of the page that nothing shows, after a test was renamed."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text())
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("|") and not line.startswith("|-")]
+    assert len(rows) > 15
+    assert all("::test_" in row for row in rows if not row.startswith("| Fault"))
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+
+
+@pytest.mark.parametrize(
+    ("fault", "more", "kept"),
+    [
+        ("raise", (), 156),
+        ("raise", WORKERS, 156),
+        ("hang", (*WORKERS, "--env-timeout", "1"), 156),
+        ("die", WORKERS, 156),
+        ("nan reward", (), 156),
+        ("inf observation", (), 156),
+        ("nan at the end", (), 156),
+        ("huge rewards", (), 128),
+    ],
+)
+def test_an_environment_that_fails(cli: Cli, tmp_path: Path, fault: str, more: tuple[str, ...], kept: int) -> None:
+    """Would catch: a traceback for the user or none in the run folder, an environment that isn't named, a status of
+    0, waiting for ever, updates that are lost, a checkpoint that doesn't load."""
+    outcome = cli("train", *flags(tmp_path, fault), *more)
+    assert outcome.status == 1, outcome.err
+    assert_told(outcome.err, tmp_path)
+    assert "Traceback" in (tmp_path / "run" / runs.ERROR).read_text()
+    series = checkpoint.CheckpointSeries(tmp_path / "run" / runs.CHECKPOINTS)
+    assert series.newest().step == kept, "every update before the fault is in it"
+    assert_goes_on(cli, tmp_path)
+
+
+def test_an_environment_that_cannot_be_made(cli: Cli, tmp_path: Path) -> None:
+    """Would catch: a traceback, or a message without the place, where an environment's own constructor fails."""
+    outcome = cli("train", *flags(tmp_path, "make"))
+    assert outcome.status == 2
+    assert_told(re.sub(r"\(.*faulty\.py, line \d+\)", "(…/faulty.py, line 47)", outcome.err), tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def in_a_process(folder: Path, fault: str, *more: str, before: str = "") -> tuple[list[str], str]:
+    """A training that fails and is gone on with, in one process; exit statuses and standard error."""
+    command = [sys.executable, "-m", "tests.experiments.faulty", str(folder), fault, *more]
+    if before:
+        command = ["unshare", "--mount", "sh", "-c", f'{before} && exec "$@"', "sh", *command]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split(), done.stderr
+
+
+def without_notes(errors: str) -> str:
+    return "\n".join(line for line in errors.splitlines() if " note: " not in line)
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """Would catch: a disk full in the midst of a training, where writing the traceback fails too and hides what
+    happened, TensorBoard's thread prints one, or the checkpoints are lost."""
+    mount = f"mount -t tmpfs -o size=3m tmpfs {tmp_path}"
+    allowed = (
+        shutil.which("unshare") is not None
+        and not subprocess.run(["unshare", "--mount", "sh", "-c", mount], capture_output=True).returncode
+    )
+    fault, before = ("full disk", mount) if allowed else ("full disk, by a limit", "")
+    statuses, errors = in_a_process(tmp_path, fault, before=before)
+    assert statuses == ["1", "0"], errors
+    assert_told(without_notes(errors).replace("File too large", "No space left on device"), tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
+def test_too_little_memory(tmp_path: Path) -> None:
+    """Would catch: PyTorch's inner words, or a run that can't go on, where an update needs more than there is."""
+    sizes = ("--n-envs", "32", "--n-steps", "32", "--heads", "4", "--batch-size", "1024", "--slots", "2200")
+    statuses, errors = in_a_process(tmp_path, "little memory", *sizes, "--dim", "32", "--total-timesteps", "2048")
+    assert statuses == ["1", "0"], errors
+    assert_told(re.sub(r"\d+ bytes", "157132800 bytes", without_notes(errors)), tmp_path)
+
+
+def test_sizes_that_no_memory_has(cli: Cli, tmp_path: Path) -> None:
+    """Would catch: PyTorch's inner words where a model can't even be made."""
+    outcome = cli("train", *flags(tmp_path, ""), "--slots", 10**12)
+    assert outcome.status == 2
+    assert "the memory of cpu is too small for these sizes" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_signal_ends_at_once(cli: Cli, tmp_path: Path, number: signal.Signals) -> None:
+    """Would catch: a training that hangs and can't be stopped, or what was saved before lost by it."""
+    command = [sys.executable, "-m", "experiments", "train", *flags(tmp_path, "hang")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stderr is not None
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "hangs").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert_told(process.stderr.readline(), tmp_path)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
+    assert errors == ("expire-span: interrupted\n" if number == signal.SIGINT else "")
+    assert_goes_on(cli, tmp_path)
+
+
+def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would catch: anything but a display that hangs on the time of day, which a computer may put back or forward."""
+    for name in ("steady", "jumping"):
+        command = ["train", *FLAGS, "--run-dir", str(tmp_path / name), "--total-timesteps", str(4 * STEPS)]
+        with monkeypatch.context() as patch:
+            if name == "jumping":
+                now, jumps = time.time(), count()
+
+                def jumping() -> float:
+                    return now + 10**6 * (-1) ** next(jumps)  # noqa: B023  # called before the loop goes on
+
+                patch.setattr(time, "time", jumping)
+                patch.setattr(time, "time_ns", lambda: int(jumping() * 1e9))  # noqa: B023
+            assert main(command) == 0
+    assert equal(learned(tmp_path / "steady"), learned(tmp_path / "jumping"))
+    steps = [checkpoint.CheckpointSeries(tmp_path / name / runs.CHECKPOINTS).steps() for name in ("steady", "jumping")]
+    assert steps[0] == steps[1]
+    assert len(steps[0]) > 1
