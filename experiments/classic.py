@@ -1,18 +1,19 @@
-"""CartPole and Pendulum without velocities, beside sb3-contrib's RecurrentPPO: `python -m experiments.classic cartpole`.
+"""CartPole and Pendulum without velocities, RecurrentPPO beside us: `python -m experiments.classic cartpole`.
 
-Where things were a moment ago tells how fast they move: a memory of a few steps does, none does not.
+Where things were a moment ago tells how fast they move: a memory of a few steps has it, a policy without one never.
 """
 
+import dataclasses
 import importlib
 import importlib.util
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from statistics import mean
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import tyro
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -21,31 +22,34 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
 from torch import nn
+from tyro.conf import Positional, arg
 
 import envs
 from agents import ExpireSpanPPO
+from experiments.errors import UserError
 
-Agent = Literal["expire-span", "no-memory", "recurrent-ppo"]
-AGENTS: tuple[Agent, ...] = ("expire-span", "no-memory", "recurrent-ppo")
 Task = Literal["cartpole", "pendulum"]
+Agent = Literal["expire-span", "no-memory", "recurrent-ppo"]
 
+TRAINING_SEEDS = 1000
+"""Between the environments' seeds of two trainings."""
 EVALUATION_SEED = 10**6
-"""Of the first evaluation environment; trainings have their own seeds, far below."""
+"""Of the first evaluation environment; those of trainings lie below."""
 EVALUATION_ENVS = 20
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A task, and how each agent trains on it.
+    """A task, and what each agent is given for it.
 
     Args:
         env_id: of the environment.
-        n_envs: how many of it, under `VecNormalize`.
-        total_timesteps: of the training, all environments counted.
+        n_envs: how many of it, in `VecNormalize`.
+        total_timesteps: of a training, all environments counted.
         shared: arguments of all agents.
-        ours: further arguments of ours, with and without a memory.
-        memory: the core's, in `policy_kwargs`.
-        recurrent: further arguments of RecurrentPPO.
+        ours: further ones of `ExpireSpanPPO`.
+        memory: its `policy_kwargs`; without a memory the same but for `slots=0`.
+        recurrent: further ones of RecurrentPPO.
     """
 
     env_id: str
@@ -57,69 +61,133 @@ class Problem:
     recurrent: Mapping[str, Any]
 
 
+_SHORT = {"dim": 64, "depth": 1, "heads": 4, "slots": 16, "max_span": 32, "ramp_length": 8, "seq_len": 24}
+"""A memory of some ten steps."""
 PROBLEMS: Mapping[Task, Problem] = {
     "cartpole": Problem(
         envs.CART_POLE_NO_VELOCITY,
         n_envs=8,
         total_timesteps=50_000,
-        # Those of sb3-contrib's own test on this task.
+        # As in sb3-contrib's own test on this task.
         shared={"n_steps": 128, "batch_size": 256, "n_epochs": 10, "gae_lambda": 0.98, "max_grad_norm": 1.0},
-        ours={"learning_rate": LinearSchedule(7e-4, 0.0, 1.0), "segment_length": 64, "ent_coef": 0.0},
-        memory={"dim": 64, "depth": 1, "heads": 4, "slots": 16, "max_span": 32, "ramp_length": 8, "seq_len": 24, "net_arch": {"pi": [64], "vf": [64]}},
+        ours={"learning_rate": LinearSchedule(7e-4, 0.0, 1.0), "ent_coef": 0.0},
+        memory={**_SHORT, "net_arch": [64]},
         recurrent={
             "learning_rate": 7e-4,
-            "policy_kwargs": {"net_arch": {"pi": [], "vf": [64]}, "lstm_hidden_size": 64, "ortho_init": False},
+            "policy_kwargs": {"lstm_hidden_size": 64, "net_arch": {"vf": [64]}, "ortho_init": False},
         },
     ),
     "pendulum": Problem(
         envs.PENDULUM_NO_VELOCITY,
         n_envs=4,
-        total_timesteps=200_000,
-        # Those of rl-baselines3-zoo for RecurrentPPO on this task.
-        shared={"n_steps": 1024, "batch_size": 128, "n_epochs": 10, "gamma": 0.9, "use_sde": True, "sde_sample_freq": 4},
-        ours={"learning_rate": LinearSchedule(1e-3, 0.0, 1.0), "segment_length": 64, "ent_coef": 0.0},
-        memory={"dim": 64, "depth": 1, "heads": 4, "slots": 16, "max_span": 32, "ramp_length": 8, "seq_len": 24, "net_arch": {"pi": [64], "vf": [64]}},
+        total_timesteps=100_000,
+        # As in rl-baselines3-zoo for RecurrentPPO on this task.
+        shared={"n_steps": 1024, "n_epochs": 10, "gamma": 0.9, "use_sde": True, "sde_sample_freq": 4},
+        ours={"learning_rate": LinearSchedule(1e-3, 0.0, 1.0), "batch_size": 128, "ent_coef": 0.0},
+        memory={**_SHORT, "net_arch": [64]},
         recurrent={
             "learning_rate": 1e-3,
-            "policy_kwargs": {"ortho_init": False, "activation_fn": nn.ReLU, "lstm_hidden_size": 64, "net_arch": {"pi": [64], "vf": [64]}},
+            "policy_kwargs": {
+                "lstm_hidden_size": 64,
+                "net_arch": [64],
+                "activation_fn": nn.ReLU,
+                "ortho_init": False,
+            },
         },
     ),
 }
 
 
 @dataclass(frozen=True)
+class ClassicConfig:
+    """Train agents on a task without velocities, play fresh episodes with the likeliest actions, print a table."""
+
+    task: Positional[Task]
+    """CartPole (500 steps at most, a reward of 1 each) or Pendulum (200 steps, rewards of 0 and below)."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="SEED ...")] = (0, 1, 2)
+    """Of the trainings, one each."""
+    agents: tuple[Agent, ...] = ("expire-span", "no-memory", "recurrent-ppo")
+    """Who trains; recurrent-ppo needs the extra `bench`."""
+    timesteps: int | None = None
+    """Environment steps of a training; None for the task's own."""
+    episodes: int = 100
+    """Of an evaluation."""
+
+
+@dataclass(frozen=True)
 class Result:
-    """What became of a training."""
+    """What became of a training: the mean return of its evaluation, and the processor's seconds it took."""
 
     agent: Agent
     seed: int
-    mean: float
-    """Return, over the evaluation's episodes."""
-    deviation: float
+    mean_return: float
     seconds: float
-    """Of the training, evaluation not counted."""
 
 
 def build(agent: Agent, problem: Problem, env: VecEnv, seed: int) -> BaseAlgorithm:
-    """The agent, untrained."""
-    fixed = {**problem.shared, "seed": seed, "device": "cpu"}
+    """An agent, untrained."""
+    arguments = {**problem.shared, "seed": seed, "device": "cpu"}
     if agent == "recurrent-ppo":
         # By name, so that types can be checked without the package.
         recurrent_ppo = importlib.import_module("sb3_contrib").RecurrentPPO
-        model: BaseAlgorithm = recurrent_ppo("MlpLstmPolicy", env, **fixed, **problem.recurrent)
+        model: BaseAlgorithm = recurrent_ppo("MlpLstmPolicy", env, **arguments, **problem.recurrent)
         return model
     memory = {**problem.memory, "slots": 0} if agent == "no-memory" else dict(problem.memory)
-    return ExpireSpanPPO("MlpPolicy", env, **fixed, **problem.ours, policy_kwargs=memory)
+    return ExpireSpanPPO("MlpPolicy", env, **arguments, **problem.ours, policy_kwargs=memory)
 
 
-def trained(agent: Agent, problem: Problem, seed: int, episodes: int) -> Result:
-    with closing(VecNormalize(make_vec_env(problem.env_id, problem.n_envs, seed=1000 * seed), gamma=problem.shared.get("gamma", 0.99))) as env:
+def result(agent: Agent, problem: Problem, seed: int, episodes: int) -> Result:
+    """Trains an agent and lets it play, with the normalisation as it was at the training's end."""
+    made = make_vec_env(problem.env_id, problem.n_envs, seed=seed * TRAINING_SEEDS)
+    fresh = make_vec_env(problem.env_id, EVALUATION_ENVS, seed=EVALUATION_SEED)
+    normalized = VecNormalize(made, gamma=problem.shared.get("gamma", 0.99))
+    with closing(normalized) as env, closing(VecNormalize(fresh, training=False, norm_reward=False)) as frozen:
         began = time.process_time()
-        model = build(agent, problem, env, seed)
-        model.learn(problem.total_timesteps)
+        model = build(agent, problem, env, seed).learn(problem.total_timesteps)
         seconds = time.process_time() - began
-        fresh = make_vec_env(problem.env_id, EVALUATION_ENVS, seed=EVALUATION_SEED)
-        with closing(VecNormalize(fresh, training=False, norm_reward=False)) as evaluation:
-            sync_envs_normalization(env, evaluation)
-            mean, deviation = evaluate_policy(model, evaluation, episodes, deterministic=True)
-    return Result(agent, seed, mean, deviation, seconds)
+        sync_envs_normalization(env, frozen)
+        returns, _ = evaluate_policy(model, frozen, episodes, deterministic=True)
+    assert isinstance(returns, float)
+    return Result(agent, seed, returns, seconds)
+
+
+def table(results: Sequence[Result]) -> str:
+    """The mean returns in Markdown: a row for each agent, a column for each seed, in the order they come in."""
+    seeds = list(dict.fromkeys(each.seed for each in results))
+    heading = ["agent", *(f"seed {seed}" for seed in seeds), "mean", "CPU seconds a training"]
+    lines = [f"| {' | '.join(heading)} |", "|---" + "|---:" * (len(heading) - 1) + "|"]
+    for agent in dict.fromkeys(each.agent for each in results):
+        rows = [each for each in results if each.agent == agent]
+        returns, seconds = [row.mean_return for row in rows], mean(row.seconds for row in rows)
+        numbers = (f"{number:.1f}" for number in (*returns, mean(returns)))
+        lines.append(f"| {agent} | {' | '.join(numbers)} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def classic(config: ClassicConfig) -> int:
+    """Trains all agents with all seeds, prints the table and returns 0.
+
+    Raises:
+        UserError: if sb3-contrib isn't installed and is asked for.
+    """
+    if "recurrent-ppo" in config.agents and importlib.util.find_spec("sb3_contrib") is None:
+        raise UserError("--agents recurrent-ppo: sb3-contrib isn't installed: pip install 'expire-span[bench]'")
+    torch.set_num_threads(1)
+    problem = PROBLEMS[config.task]
+    if config.timesteps is not None:
+        problem = dataclasses.replace(problem, total_timesteps=config.timesteps)
+    results = []
+    for agent in config.agents:
+        for seed in config.seeds:
+            results.append(result(agent, problem, seed, config.episodes))
+            print(f"{results[-1]}", file=sys.stderr, flush=True)
+    print(f"{problem.env_id}, {problem.total_timesteps:,} steps, mean return of {config.episodes} episodes\n")
+    print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(classic(tyro.cli(ClassicConfig, description=ClassicConfig.__doc__)))
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -33,8 +33,8 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the program and returns its exit status: 0, 1 if a training, a row of `bench` or a run of `results` failed or
-    no trial of `tune` ended well, 2 after a mistake of the user, 128 + N after signal N.
+    """Runs the program and returns its exit status: 0, 1 if a training, a row of `bench` or a run of `results` failed
+    or no trial of `tune` ended well, 2 after a mistake of the user, 128 + N after signal N.
 
     Args:
         arguments: of the command line; None for `sys.argv`.

@@ -7,8 +7,8 @@ RESAMPLES = 10_000
 
 
 def interquartile_mean(values: Float[np.ndarray, "... seeds"]) -> Float[np.ndarray, "..."]:
-    """The mean over the last axis without the lowest and the highest quarter, rounded down to whole values: of five, the
-    mean of the middle three.
+    """The mean over the last axis without the lowest and the highest quarter, rounded down to whole values: of five,
+    the mean of the middle three.
 
     Source: Agarwal et al. 2021, arXiv 2108.13264.
     """

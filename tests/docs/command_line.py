@@ -10,7 +10,6 @@ from pathlib import Path
 from experiments.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
-COMMANDS = ("train", "evaluate", "record", "curves", "tasks", "bench", "tune")
 _WIDTH = "4000"
 """Columns: an option is one line then, but where its text has lines of its own."""
 _OPTION = re.compile(r"  (-h, |--[a-z-]+( [A-Z{]|  |$)|[A-Z]+( \.\.\.)?(  |$))")
@@ -19,13 +18,20 @@ _INDENT = 8 * " "
 _TABLE = re.compile(r"(<!-- ([a-z]+) --help -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def help_of(command: str) -> str:
-    """What `expire-span COMMAND --help` prints, on a wide terminal."""
+def commands() -> list[str]:
+    """The program's commands, in its order."""
+    listed = re.search(r"\{([a-z,]+)\}", help_of())
+    assert listed is not None
+    return listed[1].split(",")
+
+
+def help_of(*command: str) -> str:
+    """What `expire-span [COMMAND] --help` prints, on a wide terminal."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = _WIDTH
     try:
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-            main([command, "--help"])
+            main([*command, "--help"])
     finally:
         if before is None:
             del os.environ["COLUMNS"]

@@ -26,7 +26,7 @@ PAGES = [
     for page in sorted(DOCS.glob("*.md"))
     if page.name not in TAKES_LONG | TESTED_ELSEWHERE.keys() and examples(page)
 ]
-pytestmark = pytest.mark.filterwarnings("ignore:batch_size|slots|n_steps")
+pytestmark = pytest.mark.filterwarnings("ignore:batch_size|slots|n_steps|.*render_mode")
 
 
 @pytest.fixture(autouse=True)

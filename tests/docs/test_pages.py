@@ -26,11 +26,11 @@ PUBLIC = ("agents", "agents.cores", "agents.checkpoint", "expire_span", "envs", 
 
 
 def test_options_are_those_of_the_program() -> None:
-    """Would catch: an option, a default or a help text that changed and didn't in the page. To make the tables anew:
-    `python -m tests.docs.command_line`."""
+    """Would catch: a command that isn't in the page; an option, a default or a help text that changed and didn't there.
+    To make the tables anew: `python -m tests.docs.command_line`."""
     page = command_line.PAGE.read_text()
     assert command_line.filled(page) == page
-    for command in command_line.COMMANDS:
+    for command in command_line.commands():
         assert f"<!-- {command} --help -->" in page
 
 

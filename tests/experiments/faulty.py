@@ -30,7 +30,7 @@ class FaultyEnv(gym.Env[Any, Any]):
         mended: a file; once it is there nothing happens any more.
     """
 
-    def __init__(self, fault: str = "", mended: str = "", render_mode: str | None = None) -> None:
+    def __init__(self, fault: str = "none", mended: str = "", render_mode: str | None = None) -> None:
         if fault == "make" and not Path(mended).exists():
             raise KeyError("no such level")
         self.observation_space = spaces.Dict(
@@ -93,7 +93,7 @@ def fail(fault: str, mended: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         case "little memory":
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + 60_000_000, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, resource.RLIM_INFINITY))
 
 
 def mend(folder: Path) -> None:
@@ -124,6 +124,6 @@ def trained_and_resumed(folder: Path, fault: str, *more: str) -> list[int]:
 
 
 if __name__ != "__main__":
-    gym.register("Faulty-v0", FaultyEnv)
+    gym.register("Faulty-v0", f"{__name__}:FaultyEnv")
 else:
     print(*trained_and_resumed(Path(sys.argv[1]), sys.argv[2], *sys.argv[3:]))

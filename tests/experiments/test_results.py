@@ -1,0 +1,347 @@
+"""`expire-span results`: the matrix, its results, the report."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.checkpoint.lock import LOCK
+from experiments import runs
+from experiments.config import ResultsConfig
+from experiments.environments import make, training_envs
+from experiments.results import agents, tasks
+from experiments.results.curve import POINTS, Point, first_at, read_log, thinned
+from experiments.results.matrix import cells
+from experiments.results.record import read_record
+from experiments.results.report import BEGIN, END
+from experiments.results.statistics import bootstrap_interval, interquartile_mean
+from experiments.train import build_model
+from tests.experiments.conftest import Cli
+from tests.experiments.test_errors import check
+
+ROOT = Path(__file__).parents[2]
+STEPS = 1024
+TASK = {
+    "format_version": 1,
+    "title": "a short corridor",
+    "config": {
+        "env": {
+            "env_id": "ExpireSpan/Corridor-v0",
+            "env_args": ["min_length=3", "max_length=4", "max_steps=8"],
+            "n_envs": 16,
+            "vec_env": "batched",
+        },
+        "core": {"dim": 16, "depth": 1, "heads": 2, "slots": 6, "max_span": 20, "ramp_length": 3},
+        "agent": {"n_steps": 8, "batch_size": 64, "n_epochs": 1, "compile": False},
+        "total_timesteps": STEPS,
+    },
+    "evaluation": {"episodes": 5, "env_args": ["max_steps=12"]},
+    "goal": 0.01,
+}
+SECONDS = ("seconds", "goal_seconds", "steps_per_second", "peak_memory_mib")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a task's file in it."""
+    (tmp_path / "short.json").write_text(json.dumps(TASK))
+    return tmp_path
+
+
+def words(folder: Path, *more: object, names: tuple[str, ...] = ("expire-span", "lstm"), seeds: int = 2) -> list[str]:
+    """A tiny matrix, and where it lies."""
+    where = ("--runs", folder / "runs", "--data", folder / "data", "--page", folder / "RESULTS.md", "--device", "cpu")
+    matrix = ("--tasks", folder / "short.json", "--agents", *names, "--seeds", *range(seeds))
+    return [str(word) for word in ("results", *matrix, *where, *more)]
+
+
+def config(folder: Path) -> ResultsConfig:
+    """The same matrix, of one agent and seed."""
+    return ResultsConfig(
+        (str(folder / "short.json"),), ("expire-span",), (0,), str(folder / "runs"), str(folder / "data"), device="cpu"
+    )
+
+
+def learned(path: Path) -> dict[str, Any]:
+    """What a result says but for times and memory."""
+    record = dataclasses.asdict(read_record(path))
+    del record["curve"]["seconds"]
+    return {name: value for name, value in record.items() if name not in SECONDS}
+
+
+def longer(folder: Path, times: int) -> None:
+    """Makes the task's training so many times as long."""
+    task = TASK | {"config": {**TASK["config"], "total_timesteps": times * STEPS}}  # type: ignore[dict-item]
+    (folder / "short.json").write_text(json.dumps(task))
+
+
+# --- what is asked for ---
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_task_and_agent_can_be_made(name: str) -> None:
+    """Catches: settings with which a lease of a GPU ends in an error at the first run, or that differ between agents in
+    more than the core; an evaluation whose arguments its environment doesn't have."""
+    task = tasks.load(name)
+    few = dataclasses.replace(task.config.env, n_envs=2, n_workers=1)
+    if few.vec_env == "subprocess":
+        few = dataclasses.replace(few, vec_env="serial")
+    elif few.vec_env == "batched" and "size=65" in few.env_args:
+        # Its tables take long to make; another size has the same spaces.
+        few = dataclasses.replace(few, env_args=("size=9",))
+    vec_env = training_envs(few, 0)
+    judged = dataclasses.replace(few, env_args=(*task.config.env.env_args, *task.evaluation.env_args))
+    make(judged).close()
+    matrix = cells(ResultsConfig(tasks=(name,), agents=(*agents.DEFAULT, "transformer-xl-8"), seeds=(3,)))
+    for cell in matrix:
+        assert dataclasses.replace(cell.config, core=task.config.core, seed=0) == task.config
+        small = dataclasses.replace(cell.config.agent, compile=False, batch_size=2 * cell.config.agent.n_steps)
+        build_model(dataclasses.replace(cell.config, env=few, agent=small), vec_env, torch.device("cpu"))
+    vec_env.close()
+    slots = {cell.agent: agents.slots_of(cell.config.core) for cell in matrix}
+    own = task.config.core.slots
+    assert slots == {"expire-span": own, "transformer-xl": own, "transformer-xl-8": 8, "lstm": None, "none": 0}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--tasks", "memory-s10"), ("--tasks memory-s10: no such task: did you mean memory-s1",)),
+        (("--tasks", "no/such.json"), ("no/such.json", "there is no such file")),
+        (("--agents", "expire-spam"), ("--agents expire-spam: no such agent: did you mean expire-span?",)),
+        (("--agents", "transformer-xl-100"), ("did you mean transformer-xl",)),
+        (("--agents", "lstm", "lstm"), ("--agents lstm: is given twice",)),
+        (("--seeds", "1", "1"), ("--seeds 1: is given twice",)),
+        (("--seeds", "-1"), ("--seed -1: must be between",)),
+        (("--workers", "0"), ("--workers 0: must be at least 1",)),
+        (("--minutes", "1.5"), ("--minutes 1.5: leaves no time", "last 120 seconds", "a smaller --reserve")),
+        (("--minutes", "nan"), ("--minutes nan: leaves no time",)),
+        (("--report",), ("has no results of these tasks and agents yet",)),
+        (("--report", "--list"), ("exclude each other",)),
+        (("--device", "tpu"), ("--device 'tpu' isn't a device",)),
+    ],
+)
+def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tuple[str, ...]) -> None:
+    """Catches: a misspelt name that is silently no part of the matrix, or that is found wrong after hours of runs."""
+    check(cli(*words(folder), *flags), *said)
+    assert [path.name for path in folder.iterdir()] == ["short.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"evaluation": {"episode": 5}}, "evaluation has no 'episode': did you mean episodes?"),
+        ({"evaluation": {"episodes": "five"}}, "evaluation episodes 'five': must be a whole number"),
+        ({"evaluation": 5}, "evaluation must be an object"),
+        ({"objective": "success"}, "objective 'success': must be one of success_rate, mean_return"),
+        ({"config": {"core": {"slotz": 5}}}, "core has no setting 'slotz'"),
+    ],
+)
+def test_wrong_task_files(cli: Cli, folder: Path, change: dict[str, Any], said: str) -> None:
+    """Catches: a setting of a task's file that is overlooked, so that its default is what is run."""
+    (folder / "short.json").write_text(json.dumps(TASK | change))
+    check(cli(*words(folder)), said)
+    (folder / "lstm.json").write_text("{}")
+    (folder / "corridor-200.json").write_text(json.dumps(TASK))
+    check(cli("results", "--tasks", folder / "corridor-200.json"), "corridor-200 is a task of ours")
+
+
+# --- runs ---
+
+
+def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> None:
+    """Catches: a run that is done again, a report that needs the run folders, one that eats the page's prose or that
+    isn't the same twice, results of other settings mixed in."""
+    done = cli(*words(folder))
+    assert (done.status, done.out) == (0, "4 done\n"), done.err
+    results = sorted((folder / "data" / "short").rglob("*.json"))
+    assert [path.relative_to(folder / "data").as_posix() for path in results] == [
+        f"short/{agent}/seed{seed}.json" for agent in ("expire-span", "lstm") for seed in (0, 1)
+    ]
+    for path in results:
+        record = read_record(path)
+        assert path.stat().st_size < 8_000
+        assert (record.steps, record.device_name != "", len(record.settings_hash)) == (STEPS, True, 16)
+        assert record.curve["steps"] == list(range(128, STEPS + 1, 128))
+        assert record.evaluation["episodes"] == 5
+        assert record.evaluation["env_args"]["max_steps"] == 12
+        assert (record.slots, "live_memories" in record.curve) == (
+            (6, True) if record.agent != "lstm" else (None, False)
+        )
+        assert (record.peak_memory_mib or 0.0) > 50
+    assert read_record(results[0]).settings_hash != read_record(results[2]).settings_hash
+    assert read_record(results[0]).settings_hash == read_record(results[1]).settings_hash
+
+    before = [path.stat().st_mtime_ns for path in results]
+    again = cli(*words(folder))
+    assert (again.status, again.out) == (0, "4 done\n")
+    assert "begun" not in again.err
+    assert [path.stat().st_mtime_ns for path in results] == before
+    assert "done 0 1" in cli(*words(folder, "--list")).out
+
+    (folder / "runs").rename(folder / "elsewhere")
+    page = folder / "RESULTS.md"
+    assert cli(*words(folder, "--report")).status == 0
+    page.write_text(f"Before.\n{page.read_text()}After.\n")
+    assert cli(*words(folder, "--report")).status == 0
+    first, picture = page.read_text(), (folder / "docs" / "results" / "short.png").read_bytes()
+    assert cli(*words(folder, "--report")).status == 0
+    assert (page.read_text(), (folder / "docs" / "results" / "short.png").read_bytes()) == (first, picture)
+    assert first.startswith("Before.\n")
+    assert first.endswith(f"{END}\nAfter.\n")
+    assert re.search(r"^\| expire-span \| 2 \| [01]\.\d{3} \([01]\.\d{3} to [01]\.\d{3}\) \| 2 of 2 \|", first, re.M)
+    assert "4 runs, 0.00 hours of training" in first
+
+    # Half of the results are of other settings now.
+    longer(folder, 2)
+    check(cli(*words(folder, "--report", "--page", folder / "short.json")), "needs two lines", BEGIN)
+    outcome = cli(*words(folder, "--report", names=("expire-span",)))
+    assert outcome.out.endswith("0 runs of 0 tasks, 2 left out as stale\n")
+    assert "- short expire-span seed 1: total_timesteps 1024 -> 2048" in page.read_text()
+    outcome = cli(*words(folder))
+    assert (outcome.status, outcome.out) == (0, "4 stale\n")
+
+
+def test_a_killed_worker(cli: Cli, folder: Path) -> None:
+    """Catches: a run that is lost, or begun anew, or held for ever, when the process that had it is killed; one that
+    comes to something else than in one go."""
+    longer(folder, 3)
+    command = [sys.executable, "-m", "experiments", *words(folder, "--workers", 2, names=("expire-span",), seeds=2)]
+    victim = folder / "runs" / "short" / "expire-span" / "seed0"
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        while len(list((victim / runs.CHECKPOINTS).glob("step-*"))) < 1:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.002)
+        pid = re.search(r"process (\d+)", (victim / LOCK).read_text())
+        assert pid is not None
+        os.kill(int(pid[1]), signal.SIGKILL)
+        out, errors = process.communicate(timeout=100)
+    assert "was ended by signal 9" in errors
+    assert (process.returncode, out) == (0, "2 done\n"), errors
+    assert "short expire-span seed 0: gone on with" in errors
+    record = json.loads((victim / runs.CONFIG).read_text())
+    assert [start["timesteps"] > 0 for start in record["continued"]] == [True]
+
+    (folder / "data").rename(folder / "resumed")
+    (folder / "runs").rename(folder / "before")
+    assert cli(*words(folder, names=("expire-span",), seeds=1)).status == 0
+    result = Path("short", "expire-span", "seed0.json")
+    assert learned(folder / "resumed" / result) == learned(folder / "data" / result)
+
+
+def test_minutes(cli: Cli, folder: Path) -> None:
+    """Catches: a lease that ends with work unsaved, an exit status that looks like a failure, a run that begins again
+    and not where it stopped."""
+    longer(folder, 1000)
+    flags = ("--minutes", 6 / 60, "--reserve", 1)
+    began = time.monotonic()
+    outcome = cli(*words(folder, *flags, names=("lstm",)))
+    assert time.monotonic() - began < 60
+    assert (outcome.status, outcome.out) == (0, "1 interrupted, 1 new\n"), outcome.err
+    assert "2 runs are left; to go on: " in outcome.err
+    summary = folder / "runs" / "short" / "lstm" / "seed0" / runs.SUMMARY
+    first = json.loads(summary.read_text())["timesteps"]
+    assert cli(*words(folder, *flags, names=("lstm",))).status == 0
+    assert json.loads(summary.read_text())["timesteps"] > first > 0
+    log = read_log(summary.parent)
+    assert [point.steps for point in log.points] == list(range(128, log.points[-1].steps + 1, 128))
+
+
+def test_failures_and_what_is_left_of_them(cli: Cli, folder: Path) -> None:
+    """Catches: one run that can't be made and stops all others, that is tried for ever, or never again; a training done
+    twice since only its judgement was missing; a run folder of other settings gone on with."""
+    run_dir = folder / "runs" / "short" / "expire-span" / "seed0"
+    run_dir.mkdir(parents=True)
+    (run_dir / "notes.txt").write_text("somebody's")
+    outcome = cli(*words(folder, names=("expire-span", "none"), seeds=1))
+    assert (outcome.status, outcome.out) == (1, "1 done, 1 failed\n"), outcome.err
+    assert "isn't empty and no run of ours" in outcome.err
+    (run_dir / "notes.txt").unlink()
+    assert "begun" not in cli(*words(folder, names=("expire-span",), seeds=1)).err
+    assert cli(*words(folder, "--retry", names=("expire-span",), seeds=1)).status == 0
+
+    trained = (run_dir / runs.MODEL).read_bytes()
+    result = folder / "data" / "short" / "expire-span" / "seed0.json"
+    before = learned(result)
+    result.unlink()
+    assert cli(*words(folder, names=("expire-span",), seeds=1)).status == 0
+    assert (learned(result), (run_dir / runs.MODEL).read_bytes()) == (before, trained)
+
+    # Killed after its last checkpoint, before its summary.
+    result.unlink()
+    (run_dir / runs.SUMMARY).unlink()
+    assert cli(*words(folder, names=("expire-span",), seeds=1)).status == 0
+    assert learned(result) == before
+
+    result.unlink()
+    longer(folder, 2)
+    outcome = cli(*words(folder, names=("expire-span",), seeds=1))
+    assert outcome.status == 1
+    assert "is a run of other settings (total_timesteps 1024 -> 2048): remove it" in outcome.err
+
+
+# --- numbers ---
+
+
+def test_interval_by_hand() -> None:
+    """Catches: a mean over other seeds than the middle ones, quantiles of something else than resampled means."""
+    assert interquartile_mean(np.array([9.0, 1.0, 2.0, 0.0, 3.0])) == 2.0
+    assert interquartile_mean(np.array([1.0, 3.0, 8.0])) == 4.0
+    # Of two, a resample has the mean 0 or 1 in a fourth of the cases each.
+    assert bootstrap_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
+    # Of (0, 0, 0, 0, 0, 0, 1, 1), resampled, the middle four's mean: ones are k ~ B(8, 1/4), the mean is
+    # min(max(k - 2, 0), 4) / 4. P(k >= 5) = 0.0273 and P(k >= 6) = 0.0042, so the upper end is 3/4; P(k <= 2) = 0.679.
+    assert bootstrap_interval(np.array([0.0] * 6 + [1.0] * 2)) == (0.0, 0.75)
+    assert bootstrap_interval(np.array([0.5])) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
+def test_intervals_of_curves_are_those_of_their_points(values: list[float]) -> None:
+    """Catches: an interval that leaves the range of the seeds, or differs where the same seeds are part of a curve."""
+    seeds = np.array(values)
+    interval = bootstrap_interval(seeds, 200)
+    curve = bootstrap_interval(np.stack([seeds, 2 * seeds], axis=1), 200)
+    assert interval is not None
+    assert curve is not None
+    low, high = interval
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+    np.testing.assert_allclose(curve, [[low, 2 * low], [high, 2 * high]])
+
+
+@given(st.integers(1, 1000))
+def test_thinned_curves(count: int) -> None:
+    """Catches: a curve without its last point, with one twice, or as long as the training."""
+    empty = dict.fromkeys(("mean_return", "mean_length", "live_memories", "span_q10", "span_q50", "span_q90"))
+    points = [Point(i, i / 2, {"success_rate": i / count, **empty}) for i in range(count)]
+    curve = thinned(points)
+    assert curve.keys() == {"steps", "seconds", "success_rate"}
+    steps = [int(step or 0) for step in curve["steps"]]
+    assert len(steps) == min(count, POINTS)
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (0, count - 1)
+
+
+def test_seconds_of_a_killed_session_count(tmp_path: Path) -> None:
+    """Catches: device time that a kill makes disappear, points counted twice, a goal reached in what was lost."""
+    head = "time/total_timesteps,time/time_elapsed,rollout/success_rate,rollout/ep_rew_mean\n"
+    (tmp_path / "progress.csv").write_text(f"{head}100,1,,0\n200,2,0.2,0\n300,3,0.9,0\n400,4,0.9")
+    (tmp_path / "progress-000000000200.csv").write_text(f"{head}300,1.5,0.3,0\n400,2.5,0.8,0\n")
+    log = read_log(tmp_path)
+    assert [(point.steps, point.seconds) for point in log.points] == [(100, 1), (200, 2), (300, 4.5), (400, 5.5)]
+    assert log.seconds == 5.5
+    first = first_at(log.points, "success_rate", 0.8)
+    assert first is not None
+    assert first.steps == 400
+    assert first_at(log.points, "success_rate", 0.95) is None
