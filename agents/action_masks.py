@@ -22,7 +22,7 @@ METHOD = "action_masks"
 """What an environment that has masks is asked for."""
 
 
-def choices_of(space: spaces.Space) -> list[int]:
+def choices_of(space: spaces.Space[Any]) -> list[int]:
     """The number of choices in each part of an action.
 
     Raises:
@@ -41,7 +41,7 @@ def choices_of(space: spaces.Space) -> list[int]:
 
 
 def masked_logits(
-    logits: Float[Tensor, "b n"], masks: Bool[Tensor, "b c"], space: spaces.Space
+    logits: Float[Tensor, "b n"], masks: Bool[Tensor, "b c"], space: spaces.Space[Any]
 ) -> Float[Tensor, "b n"]:
     """Logits by which what may not be done has probability 0.
 
@@ -60,7 +60,7 @@ def masked_logits(
     return logits.masked_fill(~masks, never)
 
 
-def checked_masks(masks: Any, n_envs: int, space: spaces.Space, first: int = 0) -> Bool[np.ndarray, " n_envs c"]:
+def checked_masks(masks: Any, n_envs: int, space: spaces.Space[Any], first: int = 0) -> Bool[np.ndarray, " n_envs c"]:
     """Masks as one array.
 
     Args:
@@ -86,7 +86,7 @@ def checked_masks(masks: Any, n_envs: int, space: spaces.Space, first: int = 0) 
     return stacked
 
 
-def check_possible(masks: Bool[Tensor, "*steps n_envs c"], space: spaces.Space, first: int = 0) -> None:
+def check_possible(masks: Bool[Tensor, "*steps n_envs c"], space: spaces.Space[Any], first: int = 0) -> None:
     """Looks whether each mask allows an action; waits for the device.
 
     Raises:
@@ -139,6 +139,7 @@ def get_action_masks(env: gym.Env[Any, Any] | VecEnv, indices: Iterable[int] | N
         ValueError: for masks of another size than the actions, or one that allows no action.
     """
     if not isinstance(env, VecEnv):
-        return checked_masks([env.get_wrapper_attr(METHOD)()], 1, env.action_space)[0]
+        masks: np.ndarray = checked_masks([env.get_wrapper_attr(METHOD)()], 1, env.action_space)[0]
+        return masks
     numbers = list(range(env.num_envs) if indices is None else indices)
     return checked_masks(env.env_method(METHOD, indices=numbers), len(numbers), env.action_space, numbers[0])

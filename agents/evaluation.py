@@ -33,7 +33,10 @@ class Masked:
     ) -> tuple[np.ndarray, Any]:
         """As the model's, with the masks of the environments as they are now."""
         masks = get_action_masks(self._env)
-        return self._model.predict(observation, state, episode_start, deterministic, action_masks=masks)
+        acted: tuple[np.ndarray, Any] = self._model.predict(
+            observation, state, episode_start, deterministic, action_masks=masks
+        )
+        return acted
 
 
 def evaluate_policy(

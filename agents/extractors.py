@@ -1,5 +1,7 @@
 """Features extractors for observations that Stable-Baselines3 has none for."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ class MiniGridExtractor(BaseFeaturesExtractor):
         ValueError: for another observation space.
     """
 
-    def __init__(self, observation_space: gym.Space, features_dim: int = 128, embedding_dim: int = 16) -> None:
+    def __init__(self, observation_space: gym.Space[Any], features_dim: int = 128, embedding_dim: int = 16) -> None:
         super().__init__(observation_space, features_dim)
         if not is_minigrid_codes(observation_space):
             raise ValueError(
@@ -42,10 +44,11 @@ class MiniGridExtractor(BaseFeaturesExtractor):
         # As a matrix product, whose gradient is one, too: that of a table looked up is a sum into very few rows, of
         # which each addition waits for the last.
         one_hot = observations[..., None] == torch.arange(len(tables) // len(self.embeddings), device=tables.device)
-        return self.linear((one_hot.flatten(-2).to(tables.dtype) @ tables).flatten(1))
+        features: Tensor = self.linear((one_hot.flatten(-2).to(tables.dtype) @ tables).flatten(1))
+        return features
 
 
-def is_minigrid_codes(space: gym.Space) -> bool:
+def is_minigrid_codes(space: gym.Space[Any]) -> bool:
     """Whether a space holds small integer codes in a grid of cells, `(height, width, channels)`."""
     return (
         isinstance(space, spaces.Box)

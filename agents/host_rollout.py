@@ -137,9 +137,7 @@ class HostRollout:
         else:
             self.env.step_async(group.sent)
 
-    def _step(
-        self, number: int, step: int, more: bool
-    ) -> tuple[Any, np.ndarray, Sequence[dict[str, Any]], np.ndarray]:
+    def _step(self, number: int, step: int, more: bool) -> tuple[Any, np.ndarray, Sequence[dict[str, Any]], np.ndarray]:
         """Finishes a group's step and, if there are `more` and groups run ahead, begins its next.
 
         Returns:
@@ -169,9 +167,10 @@ class HostRollout:
     def _memory(self) -> Memory:
         """The memory of all environments; of a single group its own tensors."""
         memories = [group.actor.state.cache.memory for group in self.groups]
-        if len(memories) == 1:
-            return memories[0]
-        return mapped(lambda *parts: torch.cat(parts, dim=1), *memories)
+        memory: Memory = memories[0]
+        if len(memories) > 1:
+            memory = mapped(lambda *parts: torch.cat(parts, dim=1), *memories)
+        return memory
 
 
 class Group:

@@ -47,7 +47,7 @@ class PolicyState(NamedTuple):
     @property
     def n_envs(self) -> int:
         """Number of environments that the state is of."""
-        return self.cache.memory[0].shape[1]
+        return int(self.cache.memory[0].shape[1])
 
 
 class Step(NamedTuple):
@@ -114,8 +114,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     def __init__(
         self,
-        observation_space: spaces.Space,
-        action_space: spaces.Space,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         *,
@@ -147,7 +147,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             **kwargs,
         )
 
-    def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+    def _default_extractor(self, observation_space: spaces.Space[Any]) -> type[BaseFeaturesExtractor]:
         return MiniGridExtractor if is_minigrid_codes(observation_space) else FlattenExtractor
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -311,7 +311,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         codes = isinstance(self.features_extractor, MiniGridExtractor)
         features = self.features_extractor(obs) if codes else self.extract_features(obs)
         assert isinstance(features, Tensor)
-        return self.embed(features)
+        embedded: Tensor = self.embed(features)
+        return embedded
 
     def _heads(
         self, latent: Float[Tensor, "batch dim"], action_masks: Bool[Tensor, "batch choices"] | None = None
@@ -388,7 +389,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         if isinstance(self.action_space, spaces.Box):
             if self.squash_output:
                 return self.unscale_action(env_actions)
-            return np.clip(env_actions, self.action_space.low, self.action_space.high)
+            env_actions = np.clip(env_actions, self.action_space.low, self.action_space.high)
         return env_actions
 
     def get_distribution(
@@ -455,14 +456,14 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 class ExpireSpanActorCriticCnnPolicy(ExpireSpanActorCriticPolicy):
     """For images: SB3's `NatureCNN`, then as `ExpireSpanActorCriticPolicy`."""
 
-    def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+    def _default_extractor(self, observation_space: spaces.Space[Any]) -> type[BaseFeaturesExtractor]:
         return NatureCNN
 
 
 class ExpireSpanMultiInputActorCriticPolicy(ExpireSpanActorCriticPolicy):
     """For dict observations: SB3's `CombinedExtractor`, then as `ExpireSpanActorCriticPolicy`."""
 
-    def _default_extractor(self, observation_space: spaces.Space) -> type[BaseFeaturesExtractor]:
+    def _default_extractor(self, observation_space: spaces.Space[Any]) -> type[BaseFeaturesExtractor]:
         if not isinstance(observation_space, spaces.Dict):
             raise ValueError(f"MultiInputPolicy reads dict observations; for {observation_space} take MlpPolicy")
         return CombinedExtractor

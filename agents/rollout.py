@@ -2,7 +2,7 @@
 
 import warnings
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,8 +51,8 @@ class SegmentRolloutBuffer:
         n_steps: int,
         n_envs: int,
         segment_length: int,
-        observation_space: spaces.Space,
-        action_space: spaces.Space,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
         core: MemoryCore,
         device: torch.device,
         gamma: float,
@@ -66,7 +66,7 @@ class SegmentRolloutBuffer:
         def zeros(shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(lead + shape, dtype=dtype, device=device)
 
-        def obs_zeros(space: spaces.Space) -> Tensor:
+        def obs_zeros(space: spaces.Space[Any]) -> Tensor:
             shape = get_obs_shape(space)
             assert isinstance(shape, tuple)
             return zeros(shape, _torch_dtype(space))
@@ -164,14 +164,16 @@ class SegmentRolloutBuffer:
 
     def shuffled(self, segments: int) -> tuple[Int[Tensor, " segments"], ...]:
         """The numbers of all segments in random order, so many at a time (the last time those that are left)."""
-        return torch.randperm(self.n_segments * self.n_envs, device=self.values.device).split(segments)
+        every = torch.randperm(self.n_segments * self.n_envs, device=self.values.device)
+        return torch.split(every, segments)
 
     def minibatch(self, rows: Int[Tensor, " b"]) -> Minibatch:
         """The segments of these numbers, `segment * n_envs + environment`."""
         segment, env = rows // self.n_envs, rows % self.n_envs
 
         def rows_of(tensor: Shaped[Tensor, "n_steps n_envs *rest"]) -> Shaped[Tensor, "b t *rest"]:
-            return tensor.unflatten(0, (self.n_segments, self.segment_length))[segment, :, env]
+            chosen: Tensor = tensor.unflatten(0, (self.n_segments, self.segment_length))[segment, :, env]
+            return chosen
 
         obs = self.obs
         return Minibatch(
@@ -237,7 +239,7 @@ def discounted_sums(
     return sums
 
 
-def _torch_dtype(space: spaces.Space) -> torch.dtype:
+def _torch_dtype(space: spaces.Space[Any]) -> torch.dtype:
     """The type that a space's elements are kept in: small ones stay small, floats are float32."""
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return torch.long

@@ -13,13 +13,16 @@ Value = None | bool | int | float | str | bytes | list[Any] | tuple[Any, ...] | 
 def parse_value(text: str) -> Value:
     """A Python or JSON literal (`3`, `1e-3`, `true`, `None`, `[64, 64]`), else the text itself."""
     try:
-        return ast.literal_eval(text)
+        value: Value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         pass
+    else:
+        return value
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return text
+    return value
 
 
 def parse_pairs(words: Iterable[str], flag: str) -> dict[str, Value]:

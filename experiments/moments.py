@@ -141,7 +141,8 @@ def _moment(episode: int, step: int, frame: Picture, action: str, book: SlotBook
 
 
 def _host(per_layer: Any) -> np.ndarray:
-    return per_layer[:, 0].cpu().numpy()
+    of_first: np.ndarray = per_layer[:, 0].cpu().numpy()
+    return of_first
 
 
 def _batch_of_one(observation: Any) -> Any:
@@ -188,7 +189,8 @@ def _grid_frame(base: MiniGridEnv) -> Pixels:
     frame = base.get_frame(highlight=True, tile_size=tile)
     x, y = (int(at) for at in base.agent_pos)
     left, top = _start(x, width), _start(y, height)
-    return frame[top * tile : (top + WINDOW) * tile, left * tile : (left + WINDOW) * tile]
+    window: np.ndarray = frame[top * tile : (top + WINDOW) * tile, left * tile : (left + WINDOW) * tile]
+    return window
 
 
 def _start(at: int, size: int) -> int:

@@ -35,7 +35,7 @@ def check_output(path: Path) -> None:
         raise UserError(f"--output {path} can't be written: no permission")
     if path.suffix.lower() == ".mp4":
         with user_errors(RuntimeError, prefix="there is no ffmpeg to write .mp4 with (.gif needs none): "):
-            imageio.plugins.ffmpeg.get_exe()
+            imageio.plugins.ffmpeg.get_exe()  # type: ignore[no-untyped-call]
 
 
 def write(path: Path, pictures: Iterable[Image.Image], fps: float) -> int:

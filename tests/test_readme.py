@@ -16,7 +16,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
-    assert (tmp_path / "cartpole.zip").is_file()
+    assert (tmp_path / "cartpole.safetensors").is_file()
 
 
 def test_what_it_links_to_is_there() -> None:

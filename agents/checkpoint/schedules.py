@@ -47,7 +47,8 @@ def schedule_from_tree(tree: Tree, argument: str, custom_objects: Mapping[str, A
     """
     what = f"the schedule {argument}"
     if _is_number(tree):
-        return tree
+        number: float = tree
+        return number
     match tree:
         case {"kind": "float"}:
             inner = schedule_from_tree(fields(tree, what, "kind", "schedule")["schedule"], argument, custom_objects)
@@ -59,7 +60,8 @@ def schedule_from_tree(tree: Tree, argument: str, custom_objects: Mapping[str, A
         case {"kind": "function"}:
             name = fields(tree, what, "kind", "name")["name"]
             if custom_objects is not None and argument in custom_objects:
-                return custom_objects[argument]
+                given: ScheduleLike = custom_objects[argument]
+                return given
             raise CheckpointError(
                 f"{argument} was the function {shown(name)}, which a checkpoint can't hold: pass "
                 f"custom_objects={{{argument!r}: the function}}"

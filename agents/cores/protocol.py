@@ -99,7 +99,8 @@ class MemoryCore(Protocol):
 def mapped(function: Callable[..., Tensor], *memories: Named) -> Named:
     """The memory whose tensors a function makes of the corresponding tensors of these."""
     kind: Any = type(memories[0])
-    return kind(*map(function, *memories))
+    memory: Named = kind(*map(function, *memories))
+    return memory
 
 
 def tensors_of(nested: Any) -> Iterator[Tensor]:

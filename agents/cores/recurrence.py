@@ -57,7 +57,8 @@ def gru(
 
     with h_{t-1} = 0 where step t begins an episode. Arguments as `lstm`; `bias` is that of the hidden state's products.
     """
-    return _gru(inputs, starts, hidden, weight, bias)[0]
+    outputs: Tensor = _gru(inputs, starts, hidden, weight, bias)[0]
+    return outputs
 
 
 # An operator's description is read from plain annotations, so shapes stand in comments.

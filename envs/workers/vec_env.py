@@ -111,7 +111,8 @@ class WorkerVecEnv(VecEnv):
                     self.reset_infos[i] = info
         self._reset_seeds()
         self._reset_options()
-        return self._arrays.read_observations(slice(None))
+        observations: VecEnvObs = self._arrays.read_observations(slice(None))
+        return observations
 
     def send(self, group: int, actions: np.ndarray) -> None:
         """Start a step of a group.

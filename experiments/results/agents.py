@@ -30,11 +30,13 @@ def core_of(agent: str, core: CoreConfig) -> CoreConfig:
     Raises:
         UserError: for another name, with the near misses.
     """
-    if agent in _SLOTS:
-        return dataclasses.replace(core, memory="transformer-xl", slots=_SLOTS[agent])
-    if agent not in _MEMORIES:
+    if agent not in NAMES:
         raise UserError(f"--agents {agent}: no such agent: {near_misses(agent, NAMES)}")
-    return dataclasses.replace(core, memory=_MEMORIES[agent])
+    memory = _MEMORIES.get(agent, "transformer-xl")
+    if memory == "transformer-xl":
+        # Nothing fades: its slot is needed before its span ends.
+        return dataclasses.replace(core, memory=memory, slots=_SLOTS.get(agent, core.slots), ramp_length=1.0)
+    return dataclasses.replace(core, memory=memory)
 
 
 def slots_of(core: CoreConfig) -> int | None:
