@@ -39,10 +39,10 @@ def read(path: Path) -> TrainConfig:
         UserError: if there is no such file, it isn't a preset's, or has a setting that doesn't exist or a value of
             the wrong type.
     """
-    if path.is_dir():
-        raise UserError(f"--preset {path} is a folder: give a file, such as the best.json of a study")
     try:
         record = json.loads(path.read_bytes())
+    except IsADirectoryError:
+        raise UserError(f"--preset {path} is a folder: give a file, such as the best.json of a study") from None
     except FileNotFoundError:
         raise UserError(f"--preset {path}: there is no such file") from None
     except OSError as error:

@@ -76,6 +76,7 @@ def prepare(run_dir: Path, overwrite: bool) -> None:
     Raises:
         UserError: if something lies there that may not be replaced, or nothing can be written there.
     """
+    _check_name(run_dir)
     if run_dir.exists() and not run_dir.is_dir():
         raise UserError(f"--run-dir {run_dir} is a file: give a new or empty folder")
     if run_dir.is_dir() and any(path.name != LOCK for path in run_dir.iterdir()):
@@ -92,6 +93,17 @@ def prepare(run_dir: Path, overwrite: bool) -> None:
         raise UserError(f"--run-dir {run_dir} can't be made: {existing} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"--run-dir {run_dir} can't be made: no permission to write in {existing}")
+
+
+def _check_name(path: Path) -> None:
+    """Raises a `UserError` for a name that the system can't have, or that nobody may look at."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else one_line(error)
+        raise UserError(f"{str(path)!a} can't be a run's folder: {why}") from None
 
 
 def create(run_dir: Path, config: TrainConfig, device: torch.device, command: str) -> None:
@@ -182,6 +194,7 @@ def read_config(run_dir: Path) -> TrainConfig:
     Raises:
         UserError: if it isn't a run folder, or one of another version.
     """
+    _check_name(run_dir)
     if not run_dir.is_dir():
         raise UserError(f"{run_dir} isn't a folder: give the folder that `expire-span train --run-dir` wrote")
     path = run_dir / CONFIG

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from experiments.results.record import RunRecord
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
@@ -35,18 +36,20 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
             interval = bootstrap_interval(values, _RESAMPLES)
             if interval is not None:
                 curves.fill_between(grid / 1e6, *interval, color=color, alpha=0.2, linewidth=0)
-        points = [
-            (record.evaluation["live_memories"], record.evaluation[task.objective])
-            for record in records
-            if None not in (record.evaluation["live_memories"], record.evaluation[task.objective])
-        ]
+        judged = [record.evaluation for record in records if record.evaluation[task.objective] is not None]
+        points = [(each["live_memories"], each[task.objective]) for each in judged if each["live_memories"] is not None]
         if points:
             memories.plot(*zip(*points, strict=True), "o", color=color, label=agent, alpha=0.7)
+        elif judged:
+            # It has none to count, and so no place of its own from left to right.
+            score = interquartile_mean(np.array([each[task.objective] for each in judged], dtype=float))
+            memories.axhline(score, color=color, label=agent, linewidth=1.2, linestyle=":")
     curves.axhline(task.goal, color="0.6", linewidth=0.8, linestyle="--")
     curves.set(xlabel="million environment steps", ylabel=f"{measure} in training", title=task.title)
     memories.set(xlabel="live memories a step and layer", ylabel=f"{measure} of the evaluation")
     # No memories at all have a place on it, too.
-    memories.set_xscale("symlog", linthresh=1)
+    memories.set_xscale("symlog", linthresh=1, base=2)
+    memories.xaxis.set_major_formatter(ScalarFormatter())
     memories.set_xlim(left=0)
     if task.objective == "success_rate":
         for axes in (curves, memories):

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.config import ResultsConfig
 from experiments.errors import UserError, user_errors
+from experiments.results import tasks
 from experiments.results.matrix import Cell, differences, found
 from experiments.results.pictures import draw
 from experiments.results.record import RunRecord
@@ -40,13 +41,14 @@ def report(config: ResultsConfig) -> int:
     if not every:
         raise UserError(f"--data {config.data} has no results of these tasks and agents yet: leave out --report first")
     page = Path(config.page)
+    given = {tasks.short_name(name): name for name in config.tasks or tasks.names()}
     parts = []
     with user_errors(OSError, prefix=f"--page {page} can't be written: "):
         before, after = _around(page)
         for task, results in _by_task(fresh).items():
             picture = page.parent / PICTURES / f"{task}.png"
             draw(picture, results[0][0].definition, _by_agent(results))
-            parts += [_section(task, results), f"![{task}]({(PICTURES / picture.name).as_posix()})"]
+            parts += [_section(given[task], results), f"![{task}]({(PICTURES / picture.name).as_posix()})"]
         parts += [_total([record for _, record in fresh]), *_left_out(stale)]
         with written_whole(page) as partial:
             partial.write_text("\n\n".join([before + BEGIN, *parts, END]) + after)
@@ -63,10 +65,10 @@ def _around(page: Path) -> tuple[str, str]:
 
 
 def _by_task(results: Results) -> dict[str, Results]:
-    tasks: dict[str, Results] = {}
+    of_task: dict[str, Results] = {}
     for cell, record in results:
-        tasks.setdefault(cell.task, []).append((cell, record))
-    return tasks
+        of_task.setdefault(cell.task, []).append((cell, record))
+    return of_task
 
 
 def _by_agent(results: Results) -> dict[str, list[RunRecord]]:
@@ -91,9 +93,8 @@ def _section(task: str, results: Results) -> str:
     rows += [_row(definition, agent, records) for agent, records in _by_agent(results).items()]
     agents = " ".join(_by_agent(results))
     seeds = " ".join(str(seed) for seed in sorted({record.seed for _, record in results}))
-    again = (
-        f"Again: `expire-span results --tasks {task} --agents {agents} --seeds {seeds}` in a folder without results."
-    )
+    matrix = f"--tasks {task} --agents {agents} --seeds {seeds}"
+    again = f"Again: `expire-span results {matrix} --runs runs/again --data runs/again/data`"
     return "\n".join([f"### {definition.title}\n\n{how}\n", *(f"| {' | '.join(row)} |" for row in rows), f"\n{again}"])
 
 

@@ -13,7 +13,8 @@ def interquartile_mean(values: Float[np.ndarray, "... seeds"]) -> Float[np.ndarr
     Source: Agarwal et al. 2021, arXiv 2108.13264.
     """
     cut = values.shape[-1] // 4
-    return np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
+    means: np.ndarray = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
+    return means
 
 
 def bootstrap_interval(
