@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import torch
 from gymnasium import spaces
@@ -27,14 +27,18 @@ else:
 
 Policy = TypeVar("Policy", bound=ExpireSpanActorCriticPolicy)
 
+Place = str | os.PathLike[str] | io.BufferedIOBase | IO[bytes]
+"""A path, or an open binary file."""
 SUFFIX = ".safetensors"
+MOST_AGES = 1 << 16
+"""Of a file's `seq_len`: a table of so many positions is made, for which there are no weights."""
 KIND = "expire-span policy"
 """What the file says it holds."""
 
 
-def save_tree(path: str | os.PathLike[str] | io.BufferedIOBase, tree: Tree) -> None:
+def save_tree(path: Place, tree: Tree) -> None:
     """Writes a checkpoint; a path without a suffix gets `.safetensors`."""
-    if isinstance(path, io.BufferedIOBase):
+    if not isinstance(path, str | os.PathLike):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "model" + SUFFIX)
             checkpoint.write(file, tree)
@@ -44,9 +48,9 @@ def save_tree(path: str | os.PathLike[str] | io.BufferedIOBase, tree: Tree) -> N
     checkpoint.write(path if path.suffix else path.with_name(path.name + SUFFIX), tree)
 
 
-def load_tree(path: str | os.PathLike[str] | io.BufferedIOBase) -> Tree:
+def load_tree(path: Place) -> Tree:
     """Reads a checkpoint; a path that isn't there is also tried with `.safetensors`."""
-    if isinstance(path, io.BufferedIOBase):
+    if not isinstance(path, str | os.PathLike):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "model" + SUFFIX)
             file.write_bytes(path.read())
@@ -97,7 +101,7 @@ def fitting_together() -> Iterator[None]:
         raise
     except (
         *(ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError, AssertionError),
-        *(OverflowError, MemoryError, NotImplementedError),
+        *(ArithmeticError, MemoryError, NotImplementedError),
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(f"the checkpoint doesn't fit together ({shown(reason, 300)}): take another") from error
@@ -133,6 +137,9 @@ def check_weights(
     depth = policy_kwargs.get("depth", 1)
     if not isinstance(depth, int) or depth > len(weights):
         raise CheckpointError(f"depth={shown(depth)} is more layers than there are weights: take another checkpoint")
+    widths, seq_len = _length(policy_kwargs.get("net_arch")), policy_kwargs.get("seq_len", 1)
+    if widths > len(weights) or not isinstance(seq_len, int) or seq_len > MOST_AGES:
+        raise CheckpointError("policy_kwargs ask for more than there are weights for: take another checkpoint")
     shape_only = policy_kwargs | {"optimizer_class": optim.SGD, "optimizer_kwargs": {}}
     # The import would go in a circle.
     from agents.actor import unvalidated
@@ -153,3 +160,10 @@ def check_weights(
             f"the weight {shown(wrong[0])} has the shape {found.get(wrong[0])}, and would have {needed.get(wrong[0])} "
             f"by the arguments: take another checkpoint"
         )
+
+
+def _length(nested: Any) -> int:
+    """How many values nested lists and dictionaries hold."""
+    if isinstance(nested, dict):
+        return _length(list(nested.values()))
+    return sum(map(_length, nested)) if isinstance(nested, list) else 1

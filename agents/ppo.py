@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import IO, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.action_masks import uses_masks
 from agents.actor import unvalidated
+from agents.argument_checks import check_arguments
 from agents.captured import Machinery
 from agents.checkpoint import CheckpointError, Tree
 from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings
@@ -30,7 +31,7 @@ from agents.finite import check_update
 from agents.gradient import MinibatchGradient
 from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
-from agents.memory_statistics import statistics_of
+from agents.memory_statistics import MemoryStatistics, statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
 from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments
@@ -89,6 +90,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     """
 
     policy: ExpireSpanActorCriticPolicy
+    _statistics: MemoryStatistics
     rollout_buffer: SegmentRolloutBuffer  # type: ignore[assignment]  # SB3's lies on the host, step by step
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "MlpPolicy": MlpPolicy,
@@ -165,6 +167,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.span_coefficient = 0.0
         """The weight of the span loss now."""
         self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
+        check_arguments(vars(self) | {"stats_window_size": stats_window_size})
         self.timings = Timings()
         """Seconds spent since `learn` began."""
         self.use_masking: bool | None = None
@@ -200,35 +203,21 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 f"least, so live states will be evicted; take more slots or a shorter ramp",
                 stacklevel=3,
             )
-        for name, weight in (("expire_loss_coef", self.expire_loss_coef), ("memory_budget", self.memory_budget)):
-            if isinstance(weight, int | float) and weight < 0:
-                raise ValueError(f"{name}={weight} must be 0 or more")
         segment_length, self._segments_per_batch = fit_segments(
             self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
         )
         self.memory_budget = FloatSchedule(slots / 2 if self.memory_budget is None else self.memory_budget)
-        self.rollout_buffer = SegmentRolloutBuffer(
-            self.n_steps,
-            self.n_envs,
-            segment_length,
-            self.observation_space,
-            self.action_space,
-            core,
-            self.device,
-            self.gamma,
-            self.gae_lambda,
-        )
-        self._statistics = statistics_of(core, self.n_steps, self.n_envs, self.device)
+        # Made by `learn`: who only acts needs neither, and for thousands of environments they are large.
+        self.rollout_buffer, self._statistics = None, None  # type: ignore[assignment]
+        self._rollout = self._gradient = None
+        self._segment_length, self._within_rollout = segment_length, False
         on_cuda = self.device.type == "cuda"
         self._machinery = Machinery(
             compiles=on_cuda if self.compile is None else self.compile,
             graphs=on_cuda and self.cuda_graphs and not self.use_sde,
         )
-        self._rollout = self._gradient = None
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:
-            if isinstance(self.clip_range_vf, int | float) and self.clip_range_vf <= 0:
-                raise ValueError(f"clip_range_vf={self.clip_range_vf} must be above 0; None doesn't clip the value")
             self.clip_range_vf = FloatSchedule(self.clip_range_vf)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
@@ -237,9 +226,26 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             raise ValueError(f"policy={policy_name!r} must be one of {', '.join(self.policy_aliases)}{hint}")
         return self.policy_aliases[policy_name]
 
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        if self.rollout_buffer is None:
+            core = self.policy.core
+            self.rollout_buffer = SegmentRolloutBuffer(
+                self.n_steps,
+                self.n_envs,
+                self._segment_length,
+                self.observation_space,
+                self.action_space,
+                core,
+                self.device,
+                self.gamma,
+                self.gae_lambda,
+            )
+            self._statistics = statistics_of(core, self.n_steps, self.n_envs, self.device)
+        return super()._setup_learn(*args, **kwargs)
+
     def save(
         self,
-        path: str | Path | io.BufferedIOBase,
+        path: str | Path | io.BufferedIOBase | IO[bytes],
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
@@ -262,7 +268,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     @classmethod
     def load(
         cls: type[Self],
-        path: str | Path | io.BufferedIOBase,
+        path: str | Path | io.BufferedIOBase | IO[bytes],
         env: GymEnv | None = None,
         device: torch.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
@@ -294,11 +300,24 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         return model_from_tree(cls, load_tree(path), wrapped, device, custom_objects, classes, kwargs)
 
     def save_training(self, path: str | Path) -> None:
-        """Saves all that `resume` needs. To be called between rollouts, as in a callback's `_on_rollout_start`."""
+        """Saves all that `resume` needs, between two rollouts: after `learn`, or in a callback's `_on_rollout_start`.
+
+        Raises:
+            CheckpointError: if it can't be written.
+            ValueError: within a rollout or before its update, or before anything was learned.
+        """
         save_tree(path, self.training_tree())
 
     def training_tree(self) -> Tree:
-        """What `save_training` writes, for a `CheckpointSeries`."""
+        """What `save_training` writes, for a `CheckpointSeries`. It holds the model's own tensors: write it at once.
+
+        Raises:
+            ValueError: as `save_training`.
+        """
+        if self._within_rollout:
+            raise ValueError("a training can't be saved within a rollout: do it in a callback's _on_rollout_start")
+        if self.env is None or self._last_obs is None:
+            raise ValueError("there is no training to save yet: call learn before, or save for the model alone")
         return model_to_tree(self, training_to_tree(self))
 
     @classmethod
@@ -386,8 +405,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert self._last_obs is not None, "learn() resets the environments first"
         assert isinstance(rollout_buffer, SegmentRolloutBuffer)
         self.policy.set_training_mode(False)
+        self._within_rollout = False
         # Before the noise is drawn: this is where a training can be saved.
         callback.on_rollout_start()
+        self._within_rollout = True
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         began = time.perf_counter()
@@ -398,9 +419,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self._memory = None
             try:
                 whole = self._collect(rollout, callback)
+            except BaseException:
+                self._within_rollout = False  # nothing is learned of it any more
+                raise
             finally:
                 self._last_obs, self._last_episode_starts, self._memory = rollout.position()
             if not whole:
+                self._within_rollout = False
                 return False
             rollout_buffer.compute_returns_and_advantage(*rollout.outcome())
         self.memory_statistics = self._statistics.read()
@@ -524,6 +549,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.logger.record("train/clip_range", clip_range)
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
+        self._within_rollout = False
 
     def _epoch(self, gradient: MinibatchGradient, logs: list[LossParts]) -> bool:
         """One pass over the segments; False once the policy has moved further than `target_kl` allows."""

@@ -200,17 +200,17 @@ def fit_segments(
     for name, size in (("n_steps", n_steps), ("batch_size", batch_size), ("n_epochs", n_epochs)):
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
-    divisors = [n for n in range(1, n_steps + 1) if n_steps % n == 0]
     length = segment_length
     if length is None:
-        length = max(n for n in divisors if n <= 64)
+        length = max(n for n in range(1, min(n_steps, 64) + 1) if n_steps % n == 0)
         if length < min(16, n_steps):
             warnings.warn(
                 f"n_steps={n_steps} can only be cut into segments of {length} steps, too short to learn "
                 f"from; take a multiple of 32 or 64",
                 stacklevel=5,
             )
-    elif length not in divisors:
+    elif not isinstance(length, Integral) or length < 1 or n_steps % length:
+        divisors = [n for n in range(1, min(n_steps, 1024) + 1) if n_steps % n == 0]
         raise ValueError(f"segment_length={length} doesn't divide n_steps={n_steps}; it can be one of {divisors}")
     available = n_steps * n_envs // length
     segments = min(max(1, round(batch_size / length)), available)

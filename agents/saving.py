@@ -1,11 +1,14 @@
 """Models as trees for checkpoints, and back. Nothing that a file says is run or imported."""
 
+import copy
 from collections import deque
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
@@ -58,7 +61,7 @@ def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
     """All that makes a model, and of a training, if given, what `training_to_tree` says."""
     aliases = {cls: name for name, cls in model.policy_aliases.items()}
     policy_class = aliases.get(model.policy_class) or checkpoint.class_to_tree(model.policy_class)
-    arguments = {name: getattr(model, _PRIVATE.get(name, name)) for name in _ARGUMENTS}
+    arguments = {name: _as(types, getattr(model, _PRIVATE.get(name, name))) for name, types in _ARGUMENTS.items()}
     schedules = {name: getattr(model, name) for name in _SCHEDULES}
     return {
         "kind": KIND,
@@ -106,7 +109,7 @@ def model_from_tree(
         CheckpointError: if the tree isn't a model's, or doesn't fit together.
         ValueError: for environments with other spaces, or other `policy_kwargs` among the changes.
     """
-    given = dict(custom_objects or {})
+    given = dict(custom_objects or {}) | {name: value for name, value in (changes or {}).items() if name in _SCHEDULES}
     with fitting_together():
         part = fields(
             tree,
@@ -159,6 +162,8 @@ def model_from_tree(
         model.memory_statistics = _numbers(part["memory_statistics"], "memory_statistics")
         _restore_episodes(model, part["episodes"], part["successes"])
     for name, value in attributes.items():
+        if name == "n_envs" or not hasattr(model, name):
+            raise ValueError(f"{name}={value!r} is nothing that a loaded model can be given")
         setattr(model, name, value)
     return model
 
@@ -179,6 +184,7 @@ def training_to_tree(model: ExpireSpanPPO) -> Tree:
         "starts": model._last_episode_starts,
         "memory": None if memory is None else dict(zip(memory._fields, memory, strict=True)),
         "env": None if tensor_env is None else tensor_env.get_state()._asdict(),
+        "env_identity": None if tensor_env is None else tensor_env.identity,
         "normalization": None if normalize is None else _normalization_to_tree(normalize),
     }
 
@@ -192,7 +198,9 @@ def resume_training(model: ExpireSpanPPO, training: Tree) -> str | None:
     env = model.get_env()
     assert env is not None
     with fitting_together():
-        part = fields(training, "a training", "random", "obs", "starts", "memory", "env", "normalization")
+        part = fields(
+            training, "a training", "random", "obs", "starts", "memory", "env", "env_identity", "normalization"
+        )
         normalize = unwrap_vec_normalize(env)
         if (normalize is None) != (part["normalization"] is None):
             raise CheckpointError("only one of checkpoint and environments has VecNormalize: wrap them as they were")
@@ -201,14 +209,18 @@ def resume_training(model: ExpireSpanPPO, training: Tree) -> str | None:
         tensor_env = tensor_env_of(env, model.device)
         notes = []
         if tensor_env is not None and part["env"] is not None:
+            if part["env_identity"] != tensor_env.identity:
+                raise CheckpointError("the training was of another task, or had other arguments")
             state = tensor_env.get_state()
             tensor_env.set_state(type(state)(**_like(part["env"], state._asdict(), "env")))
-            model._last_obs = part["obs"]
+            model._last_obs = _observed(part["obs"], model.observation_space, env.num_envs)
             model._last_episode_starts = _starts(part["starts"], env.num_envs)
             empty = model.policy.core.empty_memory(env.num_envs)
             if part["memory"] is not None:
                 kept = _like(part["memory"], empty._asdict(), "memory")
-                model._memory = type(empty)(**{name: tensor.to(model.device) for name, tensor in kept.items()})
+                model._memory = type(empty)(
+                    **{name: tensor.to(model.device, copy=True) for name, tensor in kept.items()}
+                )
         else:
             # Not the levels of the first steps once more.
             seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]
@@ -231,7 +243,8 @@ def _load_optimizer(optimizer: optim.Optimizer, tree: Tree) -> None:
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.dim() > 0 and value.shape != parameter.shape:
                 raise CheckpointError(f"the optimiser's {shown(name)} doesn't have its weight's shape")
-    optimizer.load_state_dict(state)
+    # A copy: tensors of the same device would be shared with the tree, and with whoever else has it.
+    optimizer.load_state_dict(copy.deepcopy(state))
 
 
 def _typed(tree: Tree, what: str, types: Mapping[str, tuple[type[Any], ...]]) -> dict[str, Any]:
@@ -275,6 +288,29 @@ def _like(tree: Tree, like: Mapping[str, Tensor], what: str) -> dict[str, Tensor
     return found
 
 
+def _observed(tree: Tree, space: spaces.Space[Any], n_envs: int) -> Any:
+    """Observations of all environments."""
+    if isinstance(space, spaces.Dict):
+        parts = fields(tree, "the last observations", *space.spaces)
+        return {name: _observed(part, space.spaces[name], n_envs) for name, part in parts.items()}
+    if (
+        not isinstance(tree, np.ndarray)
+        or tree.dtype.kind not in "biuf"
+        or tree.shape != (n_envs, *(space.shape or ()))
+    ):
+        raise CheckpointError(f"the last observations aren't of {n_envs} environments")
+    return tree.copy()
+
+
+def _as(types: tuple[type[Any], ...], value: Any) -> Any:
+    """A number as Python's own, of the first of these types that it is: NumPy's would be refused when they are read."""
+    if isinstance(value, bool | np.bool_) and bool in types:
+        return bool(value)
+    if isinstance(value, Integral | np.bool_) and int in types:
+        return int(value)
+    return float(value) if isinstance(value, Real) and float in types else value
+
+
 def _starts(tree: Tree, n_envs: int) -> np.ndarray:
     if not isinstance(tree, np.ndarray) or tree.shape != (n_envs,):
         raise CheckpointError(f"the episode starts aren't of {n_envs} environments")
@@ -312,6 +348,8 @@ def _normalization_to_tree(normalize: VecNormalize) -> Tree:
 
 def _restore_normalization(normalize: VecNormalize, tree: Tree) -> None:
     part = fields(tree, "normalization", "obs", "returns", "so_far")
+    if normalize.norm_obs != (part["obs"] is not None):
+        raise CheckpointError("VecNormalize's norm_obs was another: wrap the environments as they were")
     if normalize.norm_obs:
         if isinstance(normalize.obs_rms, dict):
             by_name = fields(part["obs"], "normalization", *normalize.obs_rms)

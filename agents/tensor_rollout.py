@@ -47,6 +47,11 @@ class TensorEnv(Protocol):
 
     device: torch.device
 
+    @property
+    def identity(self) -> str:
+        """Says which task this is, with which arguments."""
+        ...
+
     def step(self, actions: Tensor) -> Transition: ...
     def possible_truncations(self, n_steps: int) -> Bool[Tensor, " n_steps"]: ...
     def get_state(self) -> Any: ...
@@ -139,7 +144,10 @@ class TensorRollout:
         """Where the environments are; waits for the device."""
         obs = self._actor.obs
         assert isinstance(obs, Tensor)
-        return Position(obs.cpu().numpy(), self._actor.starts.cpu().numpy(), self._actor.state.cache.memory)
+        # Copies, on the CPU too, where they would be the very tensors that the next step writes to.
+        return Position(
+            obs.cpu().numpy().copy(), self._actor.starts.cpu().numpy().copy(), self._actor.state.cache.memory
+        )
 
     def outcome(self) -> Outcome:
         """The rewards of the rollout, and what is after it."""

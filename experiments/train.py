@@ -127,6 +127,7 @@ class Session:
     device: torch.device
     model: ExpireSpanPPO
     vec_env: VecEnv
+    resumed: bool = False
 
 
 def default_run_dir(config: TrainConfig) -> str:
@@ -212,7 +213,7 @@ def resumed_session(config: TrainConfig) -> Session:
     if note is not None:
         print(f"expire-span: note: {note}", file=sys.stderr)
     config = dataclasses.replace(config, run_dir=str(run_dir), resume=None, overwrite=False)
-    return Session(config, run_dir, device, model, vec_env)
+    return Session(config, run_dir, device, model, vec_env, resumed=True)
 
 
 def logger_for(run_dir: Path, timesteps: int) -> Logger:
@@ -248,7 +249,7 @@ def learn(session: Session, request: StopRequest) -> dict[str, Any]:
             left,
             callback=CallbackList(list(callbacks)),
             log_interval=math.ceil(left / (model.n_steps * model.n_envs) / MOST_LINES),
-            reset_num_timesteps=first == 0,
+            reset_num_timesteps=not session.resumed,
         )
         seconds = time.monotonic() - began
         done = model.num_timesteps >= config.total_timesteps
@@ -304,7 +305,7 @@ def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
         if hint:
             print(f"expire-span: note: {hint}", file=sys.stderr)
         command = shlex.join([*program.split(), *arguments])
-        if session.model.num_timesteps:
+        if session.resumed:
             with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
                 runs.note_continuation(run_dir, config, session.device, command, session.model.num_timesteps)
         else:

@@ -7,7 +7,7 @@ Letters: l layers, b batch (environments), t steps, s slots, n = s + t states, h
 
 import math
 from collections.abc import Iterable, Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple, get_args
 
 import torch
@@ -266,6 +266,9 @@ def _check_sizes(
     for name, value in whole.items():
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise ValueError(f"{name}={value!r} must be a whole number")
+    for name, number in {"max_span": max_span, "ramp_length": ramp_length, "initial_span": initial_span}.items():
+        if not isinstance(number, Real) or isinstance(number, bool):
+            raise ValueError(f"{name}={number!r} must be a number")
     requirements = [
         (
             dim > 0 and dim % 2 == 0,

@@ -10,7 +10,7 @@ from agents.checkpoint.classes import class_from_tree, class_to_tree, qualified_
 from agents.checkpoint.errors import CheckpointError, shown
 from agents.checkpoint.tree import Tree, fields
 
-_PLAIN = (str, int, float, bool, type(None), np.number, np.ndarray, torch.Tensor)
+_PLAIN = (str, int, float, bool, type(None), np.ndarray, torch.Tensor)
 
 
 def argument_to_tree(value: Any) -> Tree:
@@ -18,6 +18,8 @@ def argument_to_tree(value: Any) -> Tree:
     if isinstance(value, torch.nn.Module) or (callable(value) and not isinstance(value, type)):
         named = value if hasattr(value, "__qualname__") else type(value)
         return {"left_out": f"{named.__module__}.{named.__qualname__}"}
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, type):

@@ -56,7 +56,10 @@ def schedule_from_tree(tree: Tree, argument: str, custom_objects: Mapping[str, A
         case {"kind": "constant"}:
             return ConstantSchedule(*_numbers(tree, what, "value"))
         case {"kind": "linear"}:
-            return LinearSchedule(*_numbers(tree, what, "start", "end", "end_fraction"))
+            start, end, fraction = _numbers(tree, what, "start", "end", "end_fraction")
+            if not 0 < fraction <= 1:
+                raise CheckpointError(f"{what} ends after {shown(fraction)} of the training: take another checkpoint")
+            return LinearSchedule(start, end, fraction)
         case {"kind": "function"}:
             name = fields(tree, what, "kind", "name")["name"]
             if custom_objects is not None and argument in custom_objects:

@@ -4,6 +4,7 @@ Letters in shapes: n = n_envs, v = side of the view, fields = integers that make
 level's variables among them).
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -202,6 +203,14 @@ class BatchedEnv:
         step_numbers = torch.arange(1, n_steps + 1, device=self.device)
         return possible[1:-1] | (step_numbers >= self.max_steps)
 
+    @property
+    def identity(self) -> str:
+        """Says which task this is, with which arguments: a state means something there alone."""
+        checksum = hashlib.sha256(f"{type(self.task).__name__} {self.max_steps}".encode())
+        for table in self.task.tables:
+            checksum.update(f"{tuple(table.shape)} {table.dtype}".encode() + table.cpu().numpy().tobytes())
+        return checksum.hexdigest()
+
     def get_state(self) -> BatchedState:
         """A copy of all that changes, on the device."""
         return BatchedState(self._places.clone(), self._steps.clone(), self._returns.clone(), self._keys.clone())
@@ -213,12 +222,16 @@ class BatchedEnv:
             state: On any device.
 
         Raises:
-            ValueError: If its shapes aren't this environment's.
+            ValueError: If its shapes aren't this environment's, or it says what can't be.
         """
         own = BatchedState(self._places, self._steps, self._returns, self._keys)
         for name, mine, given in zip(own._fields, own, state, strict=True):
             if mine.shape != given.shape:
                 raise ValueError(f"state.{name} must have the shape {tuple(mine.shape)}, not {tuple(given.shape)}")
+        codes = self.task.codes(state.places.to(self.device))
+        known = (codes >= 0) & (codes < len(self.task.tables.view_ids))
+        if not bool(known.all() & ((state.steps >= 0) & (state.steps < self.max_steps)).all()):
+            raise ValueError("the state has places or steps that this task doesn't have")
         for mine, given in zip(own, state, strict=True):
             mine.copy_(given)
 

@@ -34,7 +34,7 @@ def seconds_alone(vec_env: VecEnv, actions: list[np.ndarray], first: int) -> flo
         first: steps before it are done, but not counted.
     """
     vec_env.reset()
-    began = 0.0
+    began = time.perf_counter()
     for step, of_all in enumerate(actions):
         if step == first:
             began = time.perf_counter()

@@ -169,7 +169,7 @@ def test_sizes_that_do_not_fit() -> None:
         clock_model(batch_size=0)
     with pytest.raises(ValueError, match="n_epochs=0 must be a whole number, at least 1"):
         clock_model(n_epochs=0)
-    with pytest.raises(ValueError, match=r"memory_budget=-1\.0 must be 0 or more"):
+    with pytest.raises(ValueError, match=r"memory_budget=-1\.0 must be a finite number, at least 0"):
         clock_model(memory_budget=-1.0)
     with pytest.warns(UserWarning, match="n_steps=67 can only be cut into segments of 1 steps"):
         clock_model(n_steps=67, segment_length=None)
@@ -194,7 +194,7 @@ def test_the_segment_length_is_the_greatest_divisor_up_to_64() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         lengths = [
-            ExpireSpanPPO("MlpPolicy", env, n_steps=n, policy_kwargs=CORE, device="cpu").rollout_buffer.segment_length
+            ExpireSpanPPO("MlpPolicy", env, n_steps=n, policy_kwargs=CORE, device="cpu")._segment_length
             for n in (128, 96, 100, 67)
         ]
     assert lengths == [64, 48, 50, 1]

@@ -284,3 +284,61 @@ def test_a_whole_file_that_lies_is_refused(tmp_path: Path) -> None:
         checkpoint.write(tmp_path / "bad", changed(good, *where, value=value))
         with pytest.raises(CheckpointError):
             ExpireSpanPPO.resume(tmp_path / "bad", batched(), device="cpu")
+
+
+def test_numbers_of_numpy_can_be_read_again(tmp_path: Path) -> None:
+    """Would catch: a model that trains to its end, and whose file is then refused for the types of its arguments."""
+    model = ExpireSpanPPO("MlpPolicy", batched(), policy_kwargs=CORE | {"depth": np.int64(2)}, **SIZES)
+    # The tests' check of types would refuse them as arguments.
+    model.n_steps, model.gamma, model.verbose = np.int64(32), np.float32(0.5), True  # type: ignore[assignment]
+    model.save(tmp_path / "m")
+    loaded = ExpireSpanPPO.load(tmp_path / "m", device="cpu")
+    assert (loaded.n_steps, loaded.gamma, loaded.verbose) == (32, 0.5, 1)
+
+
+def test_a_tree_is_nobodys_training(tmp_path: Path) -> None:
+    """Would catch: tensors that a tree and the trainings resumed from it share, so that one changes the other."""
+    model = new(batched())
+    model.learn(2 * 32 * 4)
+    model.save_training(tmp_path / "t")
+    tree = checkpoint.read(tmp_path / "t.safetensors")
+    learned = []
+    for _ in range(2):
+        resumed, _ = ExpireSpanPPO.resume(tree, batched(), device="cpu")
+        resumed.set_logger(Logger(None, []))
+        resumed.learn(32 * 4, reset_num_timesteps=False)
+        learned.append(dict(resumed.policy.state_dict()))
+    assert equal(*learned)
+
+
+def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
+    """Would catch: a training that silently goes on in other environments or from the midst of a rollout."""
+    model = new(batched())
+    with pytest.raises(ValueError, match="no training to save yet"):
+        model.save_training(tmp_path / "t")
+    model.learn(32 * 4)
+    model.save_training(tmp_path / "t")
+    other = BatchedVecEnv(make_batched("MiniGrid-MemoryS9-v0", 4, seed=1, agent_view_size=3, max_steps=11))
+    with pytest.raises(CheckpointError, match="another task"):
+        ExpireSpanPPO.resume(tmp_path / "t", other, device="cpu")
+
+    class Early(BaseCallback):
+        def _on_step(self) -> bool:
+            with pytest.raises(ValueError, match="within a rollout"):
+                model.save_training(tmp_path / "early")
+            return True
+
+    model.learn(32 * 4, callback=Early())
+    with pytest.raises(ValueError, match="learning_rte"):
+        ExpireSpanPPO.load(tmp_path / "t", device="cpu", learning_rte=1e-3)
+    assert ExpireSpanPPO.load(tmp_path / "t", device="cpu").rollout_buffer is None, "who only acts needs none"
+
+
+def test_states_of_no_place_are_refused() -> None:
+    """Would catch: a crafted state of a batched environment, which would end in an error of the device, or silently."""
+    env = make_batched("MiniGrid-MemoryS7-v0", 2, seed=1)
+    env.reset()
+    state = env.get_state()
+    for wrong in (state._replace(places=state.places + 10**6), state._replace(steps=state.steps - 1)):
+        with pytest.raises(ValueError, match="places or steps"):
+            env.set_state(wrong)

@@ -107,7 +107,7 @@ ZEROS = np.zeros(624, np.uint32)
         ("cuda", {}),
         ("more", 1),
     ],
-    ids=lambda value: str(value)[:20],
+    ids=lambda value: str(value)[:20] if isinstance(value, str) else type(value).__name__,
 )
 def test_a_bad_state_changes_nothing(path: str, value: object) -> None:
     """Would catch: generators of which some are set and others not, an exception that isn't ours, a state that makes

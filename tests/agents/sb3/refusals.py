@@ -129,7 +129,7 @@ REFUSALS = {
         _doing(box(2), policy_kwargs={"squash_output": True}), AssertionError, "only available when using gSDE"
     ),
     "`clip_range_vf` of 0 or less": Refusal(
-        _with(clip_range_vf=0.0), ValueError, "clip_range_vf=0.0 must be above 0; None doesn't clip the value"
+        _with(clip_range_vf=0.0), ValueError, "clip_range_vf=0.0 must be a finite number above 0"
     ),
     "`set_env` with another number of environments": Refusal(
         lambda: tiny().set_env(DummyVecEnv([lambda: ClockEnv(box(3), spaces.Discrete(4))])),

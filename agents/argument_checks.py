@@ -1,0 +1,78 @@
+"""Numbers that no training can be made of: refused when they are given, with what would be right."""
+
+import math
+import sys
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+class Allowed(NamedTuple):
+    """What an argument may be: a finite number between two, and perhaps something else."""
+
+    low: float = 0.0
+    high: float = math.inf
+    open: bool = False
+    """Whether it must be above `low`."""
+    whole: bool = False
+    none: bool = False
+    """Whether it may be None."""
+    schedule: bool = False
+    """Whether it may be a function of the progress remaining, which isn't looked into."""
+
+    def permits(self, value: Any) -> bool:
+        """Whether a value is that."""
+        if (value is None and self.none) or (callable(value) and self.schedule):
+            return True
+        is_number = isinstance(value, Integral if self.whole else Real) and not isinstance(value, bool)
+        # Not `isfinite`: whole numbers may be greater than any float.
+        least, most = max(self.low, -sys.float_info.max), min(self.high, sys.float_info.max)
+        return is_number and least <= value <= most and not (self.open and value == self.low)
+
+    def __str__(self) -> str:
+        """In words, for an error."""
+        words = "a whole number" if self.whole else "a finite number"
+        if self.high < math.inf:
+            words += f" between {self.low:g} and {self.high:g}"
+        elif self.open:
+            words += f" above {self.low:g}"
+        elif self.low > -math.inf:
+            words += f", at least {self.low:g}"
+        return words + ", or a schedule" * self.schedule + ", or None" * self.none
+
+
+ARGUMENTS: Mapping[str, Allowed] = {
+    "learning_rate": Allowed(schedule=True),
+    "gamma": Allowed(high=1),
+    "gae_lambda": Allowed(high=1),
+    "clip_range": Allowed(schedule=True),
+    "clip_range_vf": Allowed(open=True, schedule=True, none=True),
+    "ent_coef": Allowed(low=-math.inf),
+    "vf_coef": Allowed(),
+    "max_grad_norm": Allowed(open=True),
+    "sde_sample_freq": Allowed(low=-1, whole=True),
+    "target_kl": Allowed(open=True, none=True),
+    "stats_window_size": Allowed(low=1, whole=True),
+    "seed": Allowed(high=2**32 - 1, whole=True, none=True),
+    "expire_loss_coef": Allowed(),
+    "memory_budget": Allowed(schedule=True, none=True),
+}
+"""Arguments of `ExpireSpanPPO`; those of rollouts and segments are checked where these are cut."""
+
+
+def check_arguments(given: Mapping[str, Any]) -> None:
+    """Looks at an agent's arguments.
+
+    Args:
+        given: by name, those of `ARGUMENTS`, and the precision.
+
+    Raises:
+        ValueError: for the first that can't be, naming it.
+    """
+    for name, allowed in ARGUMENTS.items():
+        if not allowed.permits(given[name]):
+            raise ValueError(f"{name}={given[name]!r} must be {allowed}")
+    if given["precision"] not in PRECISIONS:
+        raise ValueError(f"precision={given['precision']!r} must be one of {', '.join(PRECISIONS)}")
