@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
+# Of the tests, each with one thread.
+PROCESSES ?= 2
 RUN := $(VENV)/bin/python
 PACKAGES := expire_span agents envs experiments
 
@@ -30,7 +32,7 @@ demo: setup  ## Train an agent on a memory task, evaluate it, record a video: ru
 	$(VENV)/bin/expire-span record runs/demo --episodes 3 --output runs/demo/video.mp4
 
 test: setup  ## The tests, all but the slow ones
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(PROCESSES) --dist worksteal
 
 slow: setup  ## The slow tests: minutes of learning, compiled back-ends
 	$(RUN) -m pytest -m slow
