@@ -139,14 +139,17 @@ def test_the_second_signal_ends_at_once(cli: Cli, tmp_path: Path, number: signal
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stderr is not None
     deadline = time.monotonic() + 90
-    while not (tmp_path / "hangs").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(number)
-    assert_told(process.stderr.readline(), tmp_path)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        while not (tmp_path / "hangs").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert_told(process.stderr.readline(), tmp_path)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
     assert errors == ("expire-span: interrupted\n" if number == signal.SIGINT else "")
     assert_goes_on(cli, tmp_path)
