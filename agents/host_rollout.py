@@ -57,8 +57,10 @@ class HostRollout:
         machinery: Machinery,
     ) -> None:
         self.env, self.waited = env, 0.0
-        self._buffer, self._policy, self._prepare, self._machinery = buffer, policy, prepare, machinery
-        self.groups = [Group(policy, buffer, statistics, rows, machinery) for rows in _groups_of(env)]
+        self._buffer, self._policy, self._prepare = buffer, policy, prepare
+        grouped = grouped_env_of(env)
+        slices = [slice(0, env.num_envs)] if grouped is None else grouped.group_slices
+        self.groups = [Group(policy, buffer, statistics, rows, machinery) for rows in slices]
         self._ahead = len(self.groups) > 1
         self._rewards = np.zeros((buffer.n_steps, buffer.n_envs), dtype=np.float32)
         self._obs: Any = None
@@ -210,11 +212,9 @@ class Group:
         self._bootstrap()
 
 
-def _groups_of(env: VecEnv) -> Sequence[slice]:
-    """Which environments can be stepped apart from the others: `env.group_slices`, or all of them in one."""
-    if isinstance(env, GroupedEnv) and not isinstance(env, VecEnvWrapper):
-        return env.group_slices
-    return [slice(0, env.num_envs)]
+def grouped_env_of(env: VecEnv) -> GroupedEnv | None:
+    """The environments in groups, if they are that, and no wrapper wants to see their steps."""
+    return env if isinstance(env, GroupedEnv) and not isinstance(env, VecEnvWrapper) else None
 
 
 def _scattered(like: Tensor | dict[str, Tensor], rows: list[int], observations: list[Any]) -> Any:

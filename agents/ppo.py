@@ -16,7 +16,6 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import get_obs_shape
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, get_system_info
 from stable_baselines3.common.vec_env import VecEnv
@@ -208,7 +207,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
         )
         self.memory_budget = FloatSchedule(slots / 2 if self.memory_budget is None else self.memory_budget)
-        get_obs_shape(self.observation_space)  # refuses at once what a rollout can't keep
         # Made by `learn`: who only acts needs neither, and for thousands of environments they are large.
         self.rollout_buffer, self._statistics = None, None  # type: ignore[assignment]
         self._rollout = self._gradient = None

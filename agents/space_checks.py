@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import get_obs_shape, is_image_space
 
 SMALLEST_IMAGE = 36
 """Pixels that SB3's NatureCNN needs in height and width for its three convolutions."""
@@ -21,8 +21,10 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any], nature_c
     Raises:
         ValueError: for choices that aren't counted from 0 or have several dimensions, observations without a dimension,
             and images too small for NatureCNN.
+        NotImplementedError: for observations that a rollout can't keep.
     """
     _check_choices("actions", actions)
+    get_obs_shape(observations)
     parts = observations.spaces if isinstance(observations, spaces.Dict) else {"": observations}
     for name, part in parts.items():
         what = f"observations[{name!r}]" if name else "observations"

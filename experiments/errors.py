@@ -1,6 +1,7 @@
 """Mistakes of the user, told in one line."""
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -58,3 +59,8 @@ def near_misses(name: str, known: Iterable[str], count: int = 3) -> str:
 def _listed(names: list[str]) -> str:
     """`A`, `A or B`, `A, B or C`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(f"expire-span: {text}", file=sys.stderr, flush=True)

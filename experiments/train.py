@@ -1,6 +1,7 @@
 """`expire-span train`."""
 
 import dataclasses
+import gc
 import inspect
 import math
 import shlex
@@ -277,6 +278,16 @@ def learn(session: Session, request: StopRequest) -> dict[str, Any]:
         progress.close()
         with suppress(OSError):  # a full disk, which has been told of
             model.logger.close()
+
+
+def make_room(config: TrainConfig) -> None:
+    """Lets go of what an ended training holds on a device, in objects that refer to each other in circles."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
+    if torch.cuda.is_available() or config.agent.compile:
+        # PyTorch compiles a function for so many models only, and runs it uncompiled from then on.
+        torch.compiler.reset()
 
 
 def train(config: TrainConfig, program: str, arguments: list[str]) -> int:

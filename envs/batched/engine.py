@@ -6,6 +6,7 @@ level's variables among them).
 
 import hashlib
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -203,7 +204,7 @@ class BatchedEnv:
         step_numbers = torch.arange(1, n_steps + 1, device=self.device)
         return possible[1:-1] | (step_numbers >= self.max_steps)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Says which task this is, with which arguments: a state means something there alone."""
         checksum = hashlib.sha256(f"{type(self.task).__name__} {self.max_steps}".encode())

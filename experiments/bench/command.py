@@ -14,7 +14,7 @@ from experiments.bench.rows import ROWS, STOCK, Job, jobs, train_config
 from experiments.bench.table import print_table
 from experiments.config import BenchConfig, TrainConfig
 from experiments.environments import make
-from experiments.errors import UserError, user_errors
+from experiments.errors import UserError, say, user_errors
 from experiments.runs import check_device, written_whole
 
 Result = dict[str, Any]
@@ -39,13 +39,13 @@ def bench(config: BenchConfig) -> int:
     check(config)
     chosen, notes = jobs(config)
     for note in notes:
-        _say(f"note: {note}")
+        say(f"note: {note}")
     results = []
     for number, job in enumerate(chosen, start=1):
-        _say(f"[{number}/{len(chosen)}] {job.name} ...")
+        say(f"[{number}/{len(chosen)}] {job.name} ...")
         result = measured(job)
         results.append(result)
-        _say(f"[{number}/{len(chosen)}] {job.name}: {_brief(result)}")
+        say(f"[{number}/{len(chosen)}] {job.name}: {_brief(result)}")
     add_ratios(results)
     if config.output is not None:
         with user_errors(OSError, prefix=f"--output {config.output} can't be written: "):
@@ -156,7 +156,3 @@ def write(path: Path, results: list[Result]) -> None:
 
 def _brief(result: Result) -> str:
     return f"failed: {result['error']}" if result["error"] else f"{result['steps_per_second']:,.0f} steps/s"
-
-
-def _say(text: str) -> None:
-    print(f"expire-span: {text}", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.host_rollout import GroupedEnv
+from agents.host_rollout import grouped_env_of
 
 
 class ActionRecorder(BaseCallback):
@@ -33,19 +33,20 @@ def seconds_alone(vec_env: VecEnv, actions: list[np.ndarray], first: int) -> flo
         actions: of all environments, step by step.
         first: steps before it are done, but not counted.
     """
+    grouped = grouped_env_of(vec_env)
     vec_env.reset()
     began = time.perf_counter()
     for step, of_all in enumerate(actions):
         if step == first:
             began = time.perf_counter()
-        if isinstance(vec_env, GroupedEnv):
-            for number, rows in enumerate(vec_env.group_slices):
+        if grouped is not None:
+            for number, rows in enumerate(grouped.group_slices):
                 if step > 0:
-                    vec_env.receive(number)
-                vec_env.send(number, of_all[rows])
+                    grouped.receive(number)
+                grouped.send(number, of_all[rows])
         else:
             vec_env.step(of_all)
-    if isinstance(vec_env, GroupedEnv):
-        for number in range(len(vec_env.group_slices)):
-            vec_env.receive(number)
+    if grouped is not None:
+        for number in range(len(grouped.group_slices)):
+            grouped.receive(number)
     return time.perf_counter() - began

@@ -1,12 +1,8 @@
 """`expire-span results`: checks what is asked for, sees to it that it is worked on, and says what is left."""
 
-import contextlib
 import importlib.util
-import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 
 from rich.console import Console
@@ -15,12 +11,10 @@ from rich.table import Table
 from experiments import runs
 from experiments.callbacks import StopRequest, stop_on_signals
 from experiments.config import ResultsConfig
-from experiments.errors import UserError, user_errors
+from experiments.errors import UserError, say, user_errors
 from experiments.results.matrix import Cell, cells, counts
 from experiments.results.report import report
-
-_POLL = 0.2
-"""Seconds between two looks at all workers."""
+from experiments.workers import run_workers
 
 
 def results(config: ResultsConfig, program: str, arguments: list[str]) -> int:
@@ -100,43 +94,13 @@ def _work(config: ResultsConfig, command: str, stop_at: float | None, request: S
     if config.workers == 1:
         work(job, request)
         return
-    running = {number: _started(line_of(job)) for number in range(1, config.workers + 1)}
-    try:
-        while running:
-            for number, worker in list(running.items()):
-                if request.signal and worker.stdin is not None:
-                    # To a worker that means: save and end.
-                    worker.stdin.close()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    status = worker.wait(_POLL / len(running))
-                    del running[number]
-                    if status:
-                        _say(f"worker {number} was ended by {_cause(status)}; its run goes on from its last checkpoint")
-    finally:
-        for worker in running.values():
-            worker.kill()
-            worker.wait()
-
-
-def _started(line: str) -> "subprocess.Popen[str]":
-    """A worker's process. In a group of its own: Ctrl-C is this process's, which has its own way to end a worker."""
-    # -P: nothing of the folder that we happen to be called in, unless this process, too, finds it there.
-    worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "experiments.results.worker"],
-        stdin=subprocess.PIPE,
-        stdout=sys.__stderr__,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        process_group=0,
+    run_workers(
+        "experiments.results.worker",
+        line_of(job),
+        config.workers,
+        request,
+        "its run goes on from its last checkpoint",
     )
-    assert worker.stdin is not None
-    worker.stdin.write(line)
-    worker.stdin.flush()
-    return worker
-
-
-def _cause(status: int) -> str:
-    return f"status {status}" if status > 0 else f"signal {-status} (9 is mostly for want of memory)"
 
 
 def _ending(matrix: list[Cell], request: StopRequest, command: str, is_over: bool) -> int:
@@ -144,19 +108,13 @@ def _ending(matrix: list[Cell], request: StopRequest, command: str, is_over: boo
     number_of = counts([cell.state() for cell in matrix])
     print(", ".join(f"{count} {state}" for state, count in number_of.items()))
     if "stale" in number_of:
-        _say(
-            "stale: results of other settings than their tasks have now (--report names them); remove them to run anew"
-        )
+        say("stale: results of other settings than their tasks have now (--report names them); remove them to run anew")
     if "failed" in number_of:
         failed = ", ".join(str(cell.run_dir / runs.ERROR) for cell in matrix if cell.state() == "failed")
-        _say(f"failed runs are tried again with --retry; what went wrong: {failed}")
+        say(f"failed runs are tried again with --retry; what went wrong: {failed}")
     left = number_of.get("new", 0) + number_of.get("interrupted", 0)
     if left:
-        _say(f"{left} runs are left; to go on: {command}")
+        say(f"{left} runs are left; to go on: {command}")
     if request.signal and request.signal != signal.SIGALRM:
         return 128 + request.signal
     return 1 if "failed" in number_of or (left and not is_over) else 0
-
-
-def _say(text: str) -> None:
-    print(f"expire-span: {text}", file=sys.stderr, flush=True)

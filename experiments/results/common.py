@@ -4,38 +4,16 @@
 1,024 do, and budgets are such that a run has 10,000 to 60,000 of them in all.
 """
 
-from experiments.config import AgentConfig, CoreConfig, EnvConfig
+import dataclasses
 
-MEMORY_AGENT = AgentConfig(
-    n_steps=64,
-    segment_length=64,
-    batch_size=4096,
-    learning_rate=5e-4,
-    learning_rate_end=2e-4,
-    # A sure way to a target is half right, and an agent that is soon content with it never looks back.
-    gamma=0.998,
-    gae_lambda=0.97,
-    ent_coef=0.05,
-    ent_coef_end=0.002,
-    # Long enough free of charge to find out what a memory is good for; then only what is needed.
-    memory_budget_end=2.0,
-    expire_loss_coef=5e-4,
-    stats_window_size=1000,
-    precision="tf32",
-)
-"""Of MiniGrid's Memory tasks: the preset memory-s13."""
+from experiments.config import AgentConfig, EnvConfig
+from experiments.presets.corridor import PRESET as CORRIDOR
+from experiments.presets.memory_s13 import PRESET as MEMORY_S13
 
-CORRIDOR_AGENT = AgentConfig(
-    n_steps=128,
-    segment_length=64,
-    batch_size=8192,
-    learning_rate=6e-4,
-    learning_rate_end=0.0,
-    stats_window_size=1000,
-    precision="tf32",
-)
-"""Of the corridors: the preset corridor."""
-
+MEMORY_AGENT = dataclasses.replace(MEMORY_S13.config.agent, batch_size=4096, stats_window_size=1000, precision="tf32")
+"""Of MiniGrid's Memory tasks."""
+CORRIDOR_AGENT = dataclasses.replace(CORRIDOR.config.agent, batch_size=8192, stats_window_size=1000, precision="tf32")
+"""Of the corridors."""
 KEY_AGENT = AgentConfig(
     n_steps=128,
     segment_length=64,
@@ -50,7 +28,7 @@ KEY_AGENT = AgentConfig(
 )
 """Of KeyCorridor, whose environments are Python's, so that there are fewer of them."""
 
-MEMORY_CORE = CoreConfig(dim=64, slots=64, max_span=256, ramp_length=8)
+MEMORY_CORE = MEMORY_S13.config.core
 
 
 def batched(env_id: str, *env_args: str, n_envs: int = 512) -> EnvConfig:

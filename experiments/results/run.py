@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import gc
 import itertools
 import json
 import math
@@ -28,7 +27,7 @@ from experiments.results.agents import slots_of
 from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
 from experiments.results.record import RunRecord, write_record
-from experiments.train import Session, learn, new_session, resumed_session
+from experiments.train import Session, learn, make_room, new_session, resumed_session
 
 CHECKPOINTS_A_RUN = 20
 """Checkpoints that a training makes if nothing stops it."""
@@ -103,7 +102,7 @@ def _train(cell: Cell, config: ResultsConfig, request: StopRequest, command: str
     finally:
         session.vec_env.close()
         del session
-        _make_room()
+        make_room(settings)
     return bool(summary["stopped_by"] != "signal")
 
 
@@ -144,15 +143,6 @@ def _note_peak(run_dir: Path, mib: float) -> None:
 def _peak(run_dir: Path) -> float | None:
     path = run_dir / MEMORY
     return float(json.loads(path.read_text())) if path.is_file() else None
-
-
-def _make_room() -> None:
-    """Lets go of what a run holds on a device, in objects that refer to each other in circles."""
-    if torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()
-    # PyTorch compiles a function for so many models only, and runs it uncompiled from then on.
-    torch.compiler.reset()
 
 
 def _evaluation(cell: Cell, config: ResultsConfig, request: StopRequest) -> dict[str, Any] | None:

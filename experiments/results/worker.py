@@ -7,7 +7,6 @@ by whoever started it or because that process has died, until the time is up, or
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 import sys
 import threading
@@ -23,10 +22,11 @@ from experiments import runs
 from experiments.callbacks import StopRequest
 from experiments.cli import print_warning
 from experiments.config import ResultsConfig
-from experiments.errors import UserError, one_line
+from experiments.errors import UserError, one_line, say
+from experiments.locks import Claims, alone
 from experiments.results.matrix import Cell, cells
 from experiments.results.run import run_cell
-from experiments.tune.locks import Claims, alone
+from experiments.workers import stop_at_end_of_input
 
 LOCK, CLAIMS = ".lock", ".working"
 """In the folder of the runs: who looks for work, and who works on what."""
@@ -98,29 +98,25 @@ def _stopping_at(when: float | None, request: StopRequest) -> Iterator[None]:
 
 def _work_on(cell: Cell, job: Job, request: StopRequest) -> None:
     """Runs a cell and tells of it. What is wrong with one run doesn't stop the others."""
-    _say(f"{cell}: begun" if cell.state() == "new" else f"{cell}: gone on with")
+    say(f"{cell}: begun" if cell.state() == "new" else f"{cell}: gone on with")
     try:
         # What an environment prints isn't the result.
         with folder_lock(cell.run_dir), contextlib.redirect_stdout(sys.stderr):
             record = run_cell(cell, job.config, request, job.command)
     except CheckpointError as error:  # somebody else has the folder
-        _say(f"{cell}: left out: {one_line(error)}")
+        say(f"{cell}: left out: {one_line(error)}")
     except Exception as error:
         told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {one_line(error)}"
         if not (cell.run_dir / runs.ERROR).is_file():
             (cell.run_dir / runs.ERROR).write_text(traceback.format_exc())
-        _say(f"{cell}: failed: {told}")
+        say(f"{cell}: failed: {told}")
     else:
         if record is None:
-            _say(f"{cell}: stopped; it is saved")
+            say(f"{cell}: stopped; it is saved")
             return
         name = cell.definition.objective
         score = record.evaluation[name]
-        _say(f"{cell}: {name.replace('_', ' ')} {'unknown' if score is None else format(score, '.4g')}")
-
-
-def _say(text: str) -> None:
-    print(f"expire-span: {text}", file=sys.stderr, flush=True)
+        say(f"{cell}: {name.replace('_', ' ')} {'unknown' if score is None else format(score, '.4g')}")
 
 
 def line_of(job: Job) -> str:
@@ -137,23 +133,16 @@ def _told(line: bytes) -> Job:
     return Job(ResultsConfig(**values), content["command"], content["stop_at"])
 
 
-def _stop_at_end_of_input(request: StopRequest) -> None:
-    # The file itself: Python, when it ends, waits for whoever reads from `sys.stdin`.
-    while os.read(0, 4096):
-        pass
-    request.signal = signal.SIGTERM
-
-
 def main() -> int:
     """Reads a job from standard input and works; the exit status is 0, or 2 if it can't be worked on."""
     job = _told(sys.stdin.buffer.readline())
     warnings.showwarning = print_warning
     request = StopRequest()
-    threading.Thread(target=_stop_at_end_of_input, args=(request,), daemon=True).start()
+    stop_at_end_of_input(request)
     try:
         work(job, request)
     except (UserError, OSError) as error:
-        _say(f"error: {one_line(error)}")
+        say(f"error: {one_line(error)}")
         return 2
     return 0
 

@@ -1,32 +1,26 @@
 """`expire-span tune`: checks what is asked for, sees to it that it is worked on, and tells what came of it."""
 
-import contextlib
 import dataclasses
 import importlib.util
 import json
-import os
 import shlex
 import signal
-import subprocess
-import sys
 import warnings
 from typing import TYPE_CHECKING
 
 from experiments.callbacks import StopRequest, stop_on_signals
 from experiments.config import TrainConfig, TuneConfig
 from experiments.environments import fresh_seeds, training_envs
-from experiments.errors import UserError, user_errors
+from experiments.errors import UserError, say, user_errors
 from experiments.runs import check_device
 from experiments.settings import with_settings
 from experiments.train import build_model
 from experiments.tune.fit import fitted
 from experiments.tune.space import Dimension, default_search, parse_search
+from experiments.workers import run_workers
 
 if TYPE_CHECKING:
     from experiments.tune.study import Study
-
-_POLL = 0.2
-"""Seconds between two looks at all workers."""
 
 
 def tune(config: TuneConfig, program: str, arguments: list[str]) -> int:
@@ -67,10 +61,10 @@ def tune(config: TuneConfig, program: str, arguments: list[str]) -> int:
         print_tables(result)
     if request.signal:
         name = signal.Signals(request.signal).name
-        _say(f"stopped by {name}; the study is kept. To go on: {command}")
+        say(f"stopped by {name}; the study is kept. To go on: {command}")
         return 128 + request.signal
     if left := config.trials - sum(result[state] for state in ("complete", "pruned", "failed", "running")):
-        _say(f"{left} trials are left; to go on: {command}")
+        say(f"{left} trials are left; to go on: {command}")
     return 1 if left or not result["complete"] else 0
 
 
@@ -147,44 +141,6 @@ def _work_apart(config: TuneConfig, request: StopRequest, command: str) -> None:
 
     # What several would show of their trials' progress can't be told apart.
     quiet = dataclasses.replace(config, train=dataclasses.replace(config.train, progress="none"))
-    running = {number: _started(job(quiet, command)) for number in range(1, config.workers + 1)}
-    try:
-        while running:
-            for number, worker in list(running.items()):
-                if request.signal and worker.stdin is not None:
-                    # To a worker that means: end.
-                    worker.stdin.close()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    status = worker.wait(_POLL / len(running))
-                    del running[number]
-                    if status:
-                        _say(f"worker {number} was ended by {_cause(status)}; the trial that it had is done again")
-    finally:
-        for worker in running.values():
-            worker.kill()
-            worker.wait()
-
-
-def _started(line: str) -> "subprocess.Popen[str]":
-    """A worker's process. In a group of its own: Ctrl-C is this process's, which has its own way to end a worker."""
-    # -P: nothing of the folder that we happen to be called in, unless this process, too, finds it there.
-    worker = subprocess.Popen(
-        [sys.executable, "-P", "-m", "experiments.tune.worker"],
-        stdin=subprocess.PIPE,
-        stdout=sys.__stderr__,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        process_group=0,
+    run_workers(
+        "experiments.tune.worker", job(quiet, command), config.workers, request, "the trial that it had is done again"
     )
-    assert worker.stdin is not None
-    worker.stdin.write(line)
-    worker.stdin.flush()
-    return worker
-
-
-def _cause(status: int) -> str:
-    return f"status {status}" if status > 0 else f"signal {-status} (9 is mostly for want of memory)"
-
-
-def _say(text: str) -> None:
-    print(f"expire-span: {text}", file=sys.stderr, flush=True)

@@ -21,12 +21,12 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments import preset_file
 from experiments.config import TrainConfig, TuneConfig
 from experiments.errors import UserError, one_line
+from experiments.locks import Claims, alone
 from experiments.runs import config_from_dict, write_json
 from experiments.settings import setting, with_settings
 from experiments.train import changed_settings
 from experiments.tune.fit import fitted
 from experiments.tune.journal import Journal
-from experiments.tune.locks import Claims, alone
 from experiments.tune.space import parse_search, propose
 from experiments.tune.trial import REPORTS, Ending
 

@@ -2,7 +2,6 @@
 
 # Optuna is an extra, types can be checked without it.
 # mypy: disable-error-code="import-not-found"
-import gc
 import math
 import time
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import torch
 from optuna import Trial
 from stable_baselines3.common.callbacks import CallbackList
 
-from agents import ExpireSpanPPO
 from experiments import runs
 from experiments.callbacks import (
     EntropySchedule,
@@ -29,7 +27,7 @@ from experiments.config import TrainConfig
 from experiments.environments import fresh_seeds
 from experiments.errors import UserError, one_line
 from experiments.evaluate import play, summarise
-from experiments.train import Session, logger_for, new_session, style_of_progress
+from experiments.train import Session, logger_for, make_room, new_session, style_of_progress
 
 REPORTS = 20
 """Times in a trial that its training success is reported to the study, at equal distances in steps."""
@@ -71,7 +69,6 @@ class Reports(OurCallback):
         # trials of other rollouts can be compared.
         passed = int(self.model.num_timesteps / self._every)
         if passed > self._told:
-            check_finite(self.model)
             self._report(passed)
             self.pruned = self._trial.should_prune()
 
@@ -89,12 +86,6 @@ class Reports(OurCallback):
             for number in range(self._told + 1, last + 1):
                 self._trial.report(score, number)
         self._told = last
-
-
-def check_finite(model: ExpireSpanPPO) -> None:
-    """Raises a `FloatingPointError` if a weight is infinite or no number."""
-    if not all(bool(weights.isfinite().all()) for weights in model.policy.parameters()):
-        raise FloatingPointError(f"the weights weren't finite any more after {model.num_timesteps:,} steps")
 
 
 def run_trial(trial: Trial, config: TrainConfig, episodes: int, request: StopRequest, command: str) -> Ending:
@@ -116,7 +107,7 @@ def run_trial(trial: Trial, config: TrainConfig, episodes: int, request: StopReq
         reason = str(error) if told else f"{type(error).__name__}: {one_line(error)}"
         return Ending("failed", reason=reason[:_LONGEST_REASON])
     finally:
-        _make_room(config)
+        make_room(config)
 
 
 def _run(trial: Trial, config: TrainConfig, episodes: int, request: StopRequest, command: str) -> Ending:
@@ -156,7 +147,6 @@ def _train(session: Session, trial: Trial, request: StopRequest) -> Ending:
     finally:
         progress.close()
         model.logger.close()
-    check_finite(model)
     save(model, session.run_dir)
     if reports.pruned:
         return Ending("pruned", reason=f"pruned after {model.num_timesteps:,} steps")
@@ -175,13 +165,3 @@ def _judged(evaluation: dict[str, Any]) -> Ending:
     if not math.isfinite(value):
         return Ending("failed", reason=f"the {objective.replace('_', ' ')} of its episodes is {value}")
     return Ending("complete", value, objective)
-
-
-def _make_room(config: TrainConfig) -> None:
-    """Lets go of what the last trial holds on a device, in objects that refer to each other in circles."""
-    if torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()
-    if torch.cuda.is_available() or config.agent.compile:
-        # PyTorch compiles a function for so many models only, and runs it uncompiled from then on.
-        torch.compiler.reset()

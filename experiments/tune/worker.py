@@ -7,20 +7,18 @@ whoever started it or because that process has died, or until the study has all 
 import contextlib
 import dataclasses
 import json
-import os
-import signal
 import sys
-import threading
 import warnings
 
 from experiments.callbacks import StopRequest
 from experiments.cli import print_warning
 from experiments.config import TuneConfig
-from experiments.errors import UserError, user_errors
+from experiments.errors import UserError, say, user_errors
 from experiments.runs import config_from_dict
 from experiments.tune.results import score, settings_text
 from experiments.tune.study import Study
 from experiments.tune.trial import Ending, run_trial
+from experiments.workers import stop_at_end_of_input
 
 
 def work(study: Study, config: TuneConfig, request: StopRequest, command: str) -> None:
@@ -40,17 +38,13 @@ def work(study: Study, config: TuneConfig, request: StopRequest, command: str) -
                 ending = run_trial(claim.trial, claim.config, config.episodes, request, command)
         finally:
             study.finish(claim.trial, ending)
-        _say(f"trial {claim.trial.number} ({settings_text(claim.trial.user_attrs['settings'])}): {_brief(ending)}")
+        say(f"trial {claim.trial.number} ({settings_text(claim.trial.user_attrs['settings'])}): {_brief(ending)}")
 
 
 def _brief(ending: Ending) -> str:
     if ending.value is not None and ending.objective is not None:
         return score(ending.objective, ending.value)
     return f"failed: {ending.reason}" if ending.state == "failed" else str(ending.reason)
-
-
-def _say(text: str) -> None:
-    print(f"expire-span: {text}", file=sys.stderr, flush=True)
 
 
 def job(config: TuneConfig, command: str) -> str:
@@ -66,24 +60,17 @@ def _told(line: bytes) -> tuple[TuneConfig, str]:
     return TuneConfig(**{**config, "train": train, "search": search}), record["command"]
 
 
-def _stop_at_end_of_input(request: StopRequest) -> None:
-    # The file itself: Python, when it ends, waits for whoever reads from `sys.stdin`.
-    while os.read(0, 4096):
-        pass
-    request.signal = signal.SIGTERM
-
-
 def main() -> int:
     """Reads a job from standard input and works; the exit status is 0, or 2 if the study can't be worked on."""
     config, command = _told(sys.stdin.buffer.readline())
     warnings.showwarning = print_warning
     request = StopRequest()
-    threading.Thread(target=_stop_at_end_of_input, args=(request,), daemon=True).start()
+    stop_at_end_of_input(request)
     try:
         with user_errors(OSError, prefix=f"--study {config.study}: "):
             work(Study(config), config, request, command)
     except UserError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return 2
     return 0
 

@@ -1,4 +1,4 @@
-"""Locks between the processes of a study. The kernel holds them, and they end with their holder, however it ends."""
+"""Locks between the processes of a command. The kernel holds them, and they end with their holder, however it ends."""
 
 import contextlib
 import fcntl
