@@ -1,7 +1,7 @@
 """A fixed program on tensors that stay where they are: compiled, and on CUDA one captured graph."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -18,6 +18,20 @@ class Machinery(NamedTuple):
     """Capture them as CUDA graphs."""
 
 
+PROGRAMS = 1024
+"""Versions of the same code that may be compiled in a process. PyTorch's limit is 8, after which it silently stops."""
+
+Compiled = TypeVar("Compiled", bound=Callable[..., object])
+
+
+def compiled(program: Compiled) -> Compiled:
+    """`torch.compile` with fixed shapes. Agents of many sizes in one process have as many versions of the same code."""
+    dynamo = torch._dynamo.config
+    dynamo.recompile_limit = max(dynamo.recompile_limit, PROGRAMS)
+    dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, PROGRAMS)
+    return torch.compile(program, dynamic=False)  # type: ignore[return-value]
+
+
 def captured(program: Callable[[], None], restore: Callable[[], None], machinery: Machinery) -> Callable[[], None]:
     """What runs `program`: the replay of a CUDA graph, which costs the host one launch; or a plain call.
 
@@ -27,7 +41,7 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
         machinery: whether to compile and to capture.
     """
     if machinery.compiles:
-        program = torch.compile(program, dynamic=False)
+        program = compiled(program)
     if not machinery.graphs:
         return program
     stream = torch.cuda.Stream()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from agents.captured import Machinery, captured
+from agents.captured import Machinery, captured, compiled
 from agents.loss import LossParts, Weights, ppo_loss
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
@@ -37,7 +37,7 @@ class MinibatchGradient:
     ) -> None:
         self._policy, self._buffer, self._weights = policy, buffer, weights
         self._normalize_advantage, self._max_grad_norm = normalize_advantage, max_grad_norm
-        self._loss = torch.compile(ppo_loss, dynamic=False) if machinery.compiles else ppo_loss
+        self._loss = compiled(ppo_loss) if machinery.compiles else ppo_loss
         self._parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         # Always the same tensors: a captured graph writes into them.
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]

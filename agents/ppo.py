@@ -37,7 +37,7 @@ from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments
 from agents.saving import model_from_tree, model_to_tree, resume_training, training_to_tree
 from agents.space_checks import check_spaces
-from agents.span_coefficient import updated_coefficient
+from agents.span_coefficient import default_budget, updated_coefficient
 from agents.tensor_rollout import TensorRollout, tensor_env_of
 from expire_span import ExpireSpanCore
 
@@ -78,7 +78,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
             nor the budget has a meaning for a core without spans, such as an LSTM.
         memory_budget: live memories a step and layer that cost nothing (see `updated_coefficient`), or a schedule;
-            default: half of the slots; 0 charges always, with `expire_loss_coef` as a constant.
+            default: see `default_budget`; 0 charges always, with `expire_loss_coef` as a constant.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
             (autocast to bfloat16). Spans, ages and masks are float32 in each.
         compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.
@@ -203,10 +203,21 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 f"least, so live states will be evicted; take more slots or a shorter ramp",
                 stacklevel=3,
             )
+        elif (
+            isinstance(core, ExpireSpanCore)
+            and core.spans == "learned"
+            and core.initial_span * core.max_span >= slots > 0
+        ):
+            warnings.warn(
+                f"initial_span={core.initial_span:g} of max_span={core.max_span:g}: spans start at "
+                f"{core.initial_span * core.max_span:g} steps, and there are {slots} slots: every state will be "
+                f"pushed out before it fades, and spans get no gradient; leave initial_span out, or take more slots",
+                stacklevel=3,
+            )
         segment_length, self._segments_per_batch = fit_segments(
             self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
         )
-        self.memory_budget = FloatSchedule(slots / 2 if self.memory_budget is None else self.memory_budget)
+        self.memory_budget = FloatSchedule(default_budget(core) if self.memory_budget is None else self.memory_budget)
         # Made by `learn`: who only acts needs neither, and for thousands of environments they are large.
         self.rollout_buffer, self._statistics = None, None  # type: ignore[assignment]
         self._rollout = self._gradient = None

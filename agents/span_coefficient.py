@@ -1,7 +1,23 @@
 """The price of memory: charged only while more is alive than the budget allows."""
 
+from torch import nn
+
+from expire_span import ExpireSpanCore
+
 STEP = 0.1
 """Share of its ceiling that the coefficient moves in a rollout whose memories exceed the budget by the whole budget."""
+
+
+def default_budget(core: nn.Module) -> float:
+    """Live memories that cost nothing unless it is said: those that the ramp keeps alive anyway, and half of the other
+    slots.
+
+    A budget of the ramp or less can't be met: the price would stay at its ceiling, and wear away the spans that the
+    reward needs.
+    """
+    if not isinstance(core, ExpireSpanCore):
+        return 0.0
+    return (core.slots + min(core.ramp_length, core.slots)) / 2
 
 
 def updated_coefficient(coefficient: float, live_memories: float, budget: float, ceiling: float) -> float:

@@ -76,8 +76,9 @@ class CoreConfig:
     """Steps over which a state fades once its span has ended."""
     seq_len: int = 64
     """Ages below this have a relative position in attention; older states have none."""
-    initial_span: float = 0.1
-    """Share of --max-span that every span starts at, between 0 and 1."""
+    initial_span: float | None = None
+    """Share of --max-span that every span starts at, between 0 and 1; None for a tenth, or less where that would be
+    more than half of the slots."""
     backend: Literal["plain", "sdpa"] = "plain"
     """How attention over a segment is computed."""
 
@@ -152,8 +153,8 @@ class AgentConfig:
     expire_loss_coef: float = 1e-4
     """Greatest weight of the span loss, which makes memories expire; reached while they exceed --memory-budget."""
     memory_budget: float | None = None
-    """Live memories a step and layer that cost nothing; None for half of the slots, 0 to charge always, with
-    --expire-loss-coef as a constant."""
+    """Live memories a step and layer that cost nothing; None for the ramp and half of the other slots,
+    0 to charge always, with --expire-loss-coef as a constant."""
     memory_budget_end: float | None = None
     """What the budget falls to, linearly, by the end of the training; None keeps it constant."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"

@@ -26,6 +26,10 @@ class Episode:
     """What the environment's `info["is_success"]` said; None where it says nothing."""
     length: int | None
     """What the environment's `info["length"]` said, such as the corridor's; None where it says nothing."""
+    turns: int | None = None
+    """What the environment's `info["turns"]` said: decisions taken; None where it says nothing."""
+    correct_turns: int | None = None
+    """Right ones among them."""
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -53,6 +57,13 @@ def success_summary(episodes: Sequence[Episode]) -> dict[str, Any]:
         "success_rate": successes / len(outcomes),
         "success_interval": list(wilson_interval(successes, len(outcomes))),
     }
+
+
+def correct_turn_rate(episodes: Iterable[Episode]) -> float | None:
+    """Right turns among all turns of the episodes; None where there are none."""
+    counts = [(episode.correct_turns or 0, episode.turns or 0) for episode in episodes]
+    correct, taken = (sum(column) for column in zip(*counts, strict=True))
+    return correct / taken if taken else None
 
 
 def success_by_length(episodes: Iterable[Episode]) -> dict[str, Any] | None:

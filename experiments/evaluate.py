@@ -1,9 +1,10 @@
 """`expire-span evaluate`."""
 
 import contextlib
+import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from agents.action_masks import get_action_masks, uses_masks
 from experiments import runs
 from experiments.acting import Actor, live_memories
 from experiments.config import EnvConfig, EvaluateConfig
-from experiments.environments import fresh_seeds, seeded_envs
-from experiments.episodes import Episode, mean, success_by_length, success_summary
+from experiments.environments import fresh_seeds, seeded_envs, training_envs
+from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary
 from experiments.errors import UserError, user_errors
 
 
@@ -43,14 +44,41 @@ def play(
     shares = [list(range(j, len(seeds), n_envs)) for j in range(n_envs)]
     vec_env = seeded_envs(env, [[seeds[i] for i in share] for share in shares])
     try:
-        return _play(model, vec_env, shares, seeds, deterministic)
+        episodes = _play(model, vec_env, shares, seeds, deterministic)
+        assert episodes is not None
+        return episodes
     finally:
         vec_env.close()
 
 
+def play_batched(
+    model: ExpireSpanPPO, env: EnvConfig, seed: int, episodes: int, is_stopped: Callable[[], bool] = lambda: False
+) -> list[Episode] | None:
+    """Plays one episode in each of as many batched environments, all at once on the model's device, with the likeliest
+    actions.
+
+    Args:
+        model: the agent.
+        env: an environment that has a batched version.
+        seed: of the episodes, `TRAINING_SEEDS` or more for fresh ones.
+        episodes: how many.
+        is_stopped: asked before each step.
+
+    Returns:
+        The episodes by the number of their environment, which stands as their seed; None once it is stopped.
+    """
+    vec_env = training_envs(dataclasses.replace(env, vec_env="batched", n_envs=episodes), seed, model.device)
+    return _play(model, vec_env, [[j] for j in range(episodes)], range(episodes), True, is_stopped)
+
+
 def _play(
-    model: ExpireSpanPPO, vec_env: Any, shares: list[list[int]], seeds: Sequence[int], deterministic: bool
-) -> list[Episode]:
+    model: ExpireSpanPPO,
+    vec_env: Any,
+    shares: list[list[int]],
+    seeds: Sequence[int],
+    deterministic: bool,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> list[Episode] | None:
     n_envs = len(shares)
     actor, masked = Actor(model, n_envs, deterministic), uses_masks(vec_env, model.use_masking)
     episodes: dict[int, Episode] = {}
@@ -58,6 +86,8 @@ def _play(
     live = np.zeros(n_envs)
     observations, starts = vec_env.reset(), np.ones(n_envs, dtype=bool)
     while len(episodes) < len(seeds):
+        if is_stopped():
+            return None
         actions, step = actor.act(observations, starts, get_action_masks(vec_env) if masked else None)
         seen = live_memories(step)
         live += 0 if seen is None else seen
@@ -73,14 +103,15 @@ def _play(
 
 def _episode(seed: int, info: dict[str, Any], live: float | None) -> Episode:
     steps = int(info["episode"]["l"])
-    success, length = info.get("is_success"), info.get("length")
+    success = info.get("is_success")
+    counts = {name: info.get(name) for name in ("length", "turns", "correct_turns")}
     return Episode(
         seed=seed,
         reward=float(info["episode"]["r"]),
         steps=steps,
         live_memories=None if live is None else live / steps,
         success=None if success is None else bool(success),
-        length=None if length is None else int(length),
+        **{name: None if count is None else int(count) for name, count in counts.items()},
     )
 
 
@@ -97,6 +128,7 @@ def summarise(episodes: Sequence[Episode], levels: Sequence[Episode] | None) -> 
         "live_memories": _live_a_step(episodes),
         "episodes": len(episodes),
         "success_by_length": success_by_length(episodes),
+        "correct_turn_rate": correct_turn_rate(episodes),
         "levels": None,
         "levels_solved": None,
     }
@@ -162,6 +194,8 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ]
     if result["live_memories"] is not None:
         lines.append(f"live memories: {result['live_memories']:.1f} a step and layer")
+    if result["correct_turn_rate"] is not None:
+        lines.append(f"right turns:   {result['correct_turn_rate']:.4f} of all")
     for name, part in (result["success_by_length"] or {}).items():
         lines.append(f"  length {name + ':':8} {_success(part)} in {part['episodes']} episodes")
     if result["levels"] is not None:

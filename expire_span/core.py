@@ -58,7 +58,7 @@ class ExpireSpanCore(nn.Module):
         ramp_length: R, steps over which a state fades after its span ends.
         seq_len: ages below it have a relative position; older states have none.
         spans: `"learned"`, or `"fixed"` at `max_span`: with `max_span >= slots` a Transformer-XL of the same slots.
-        initial_span: share of `max_span` that every span starts at, in (0, 1).
+        initial_span: share of `max_span` that every span starts at, in (0, 1); default: see `starting_share`.
         random_shortening: in training mode, draw l ~ U(0, max_span) for each row and call, and hide the states
             older than l; nothing is deleted by it.
         backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"` (without gradients only).
@@ -78,17 +78,19 @@ class ExpireSpanCore(nn.Module):
         seq_len: int = 64,
         *,
         spans: Spans = "learned",
-        initial_span: float = 0.1,
+        initial_span: float | None = None,
         random_shortening: bool = False,
         backend: Backend = "plain",
     ) -> None:
         super().__init__()
-        _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, initial_span, spans, backend)
+        share = 0.1 if initial_span is None else initial_span
+        _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend)
+        self.initial_span = starting_share(max_span, slots) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
-        self.random_shortening = random_shortening
+        self.random_shortening, self.spans = random_shortening, spans
         self.blocks = nn.ModuleList(
-            ExpireSpanBlock(dim, heads, seq_len, max_span, ramp_length, initial_span, spans, backend)
+            ExpireSpanBlock(dim, heads, seq_len, max_span, ramp_length, self.initial_span, spans, backend)
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)
@@ -206,6 +208,15 @@ class ExpireSpanCore(nn.Module):
                 f"the memory has the shapes {tuple(memory.mems.shape)} and {tuple(memory.elapsed_times.shape)}; "
                 f"they must be {expected} and {expected[:3]}: (layers, batch, slots, dim)"
             )
+
+
+def starting_share(max_span: float, slots: int) -> float:
+    """The share of `max_span` that spans start at unless one is given: a tenth, and no longer than half of the slots.
+
+    All spans start alike, so a state is pushed out after as many steps as there are slots. One that is pushed out
+    before its span ends never fades: the span predictors get no gradient, and the core stays a Transformer-XL.
+    """
+    return min(0.1, slots / 2 / max_span) if slots > 0 else 0.1
 
 
 def _check_shape(name: str, tensor: Tensor | None, expected: tuple[int, ...]) -> None:

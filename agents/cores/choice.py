@@ -24,7 +24,7 @@ def expire_span(
     ramp_length: float = 16,
     seq_len: int = 64,
     spans: Any = "learned",
-    initial_span: float = 0.1,
+    initial_span: float | None = None,
     backend: Any = "plain",
 ) -> ExpireSpanCore:
     """A transformer whose memories expire; arguments as `expire_span.ExpireSpanCore`.

@@ -69,6 +69,10 @@ class EndlessTMazeTask(WalkTask):
         """At least one turn, and all of them right."""
         return (places[TURNS] > 0) & (places[TURNS] == places[CORRECT_TURNS])
 
+    def info(self, places: Int64[Tensor, "6 n"]) -> dict[str, Int64[Tensor, " n"]]:
+        """The last corridor's `length`, and `turns` and `correct_turns` of the episode."""
+        return super().info(places) | {"turns": places[TURNS], "correct_turns": places[CORRECT_TURNS]}
+
     def arrive(
         self,
         places: Int64[Tensor, "6 n"],

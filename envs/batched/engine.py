@@ -38,6 +38,8 @@ class Transition(NamedTuple):
     """Steps of the episode so far, this one included."""
     is_success: Bool[Tensor, " n"]
     """Whether the episode was a success; means something only where it ended."""
+    final_places: Int64[Tensor, "fields n"]
+    """Where the step led, before the reset; for `Task.info`."""
 
 
 class BatchedState(NamedTuple):
@@ -80,6 +82,10 @@ class Task(ABC):
     def is_success(self, places: Int64[Tensor, "fields n"], outcomes: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
         """Whether an episode that ends in these places, with these outcomes, is a success."""
         return outcomes == SUCCESS
+
+    def info(self, places: Int64[Tensor, "fields n"]) -> dict[str, Int64[Tensor, " n"]]:
+        """What the Python environment's `info` says of an episode that ends in these places. By default nothing."""
+        return {}
 
     def arrive(
         self,
@@ -190,6 +196,7 @@ class BatchedEnv:
             episode_returns=returns,
             episode_lengths=steps,
             is_success=task.is_success(moved, outcomes),
+            final_places=moved,
         )
 
     def possible_truncations(self, n_steps: int) -> Bool[Tensor, " n_steps"]:

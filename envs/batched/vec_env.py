@@ -17,9 +17,9 @@ class BatchedVecEnv(OneVecEnv):
     """A `BatchedEnv` for Stable-Baselines3's algorithms, with a Monitor's statistics.
 
     Where an episode ends, `infos` have `episode` (`r` return, `l` length, `t` seconds since this object was
-    made), `is_success`, `terminal_observation` and `TimeLimit.truncated`; elsewhere they are one empty
-    dictionary, which isn't to be changed. Each step waits for the device once for every array: a learner that
-    keeps to tensors steps `tensor_env` itself.
+    made), `is_success`, `terminal_observation`, `TimeLimit.truncated` and what the task says of an episode's end (a
+    corridor's `length`, the `turns` taken); elsewhere they are one empty dictionary, which isn't to be changed. Each
+    step waits for the device once for every array: a learner that keeps to tensors steps `tensor_env` itself.
 
     Args:
         tensor_env: The environments; its `seed` holds until `seed` is called.
@@ -72,10 +72,12 @@ class BatchedVecEnv(OneVecEnv):
                     step.truncated,
                 )
             )
+            said = self.tensor_env.task.info(step.final_places[:, rows])
+            more = {name: to_numpy(values) for name, values in said.items()}
             for row, i in enumerate(ended.tolist()):
                 infos[i] = self.ending(
                     float(returns[row]), int(lengths[row]), bool(successes[row]), last[row], bool(truncated[row])
-                )
+                ) | {name: int(values[row]) for name, values in more.items()}
         return to_numpy(step.obs), to_numpy(step.rewards), dones, infos
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:

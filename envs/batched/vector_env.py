@@ -20,8 +20,8 @@ class BatchedVectorEnv(VectorEnv[Batch, np.ndarray, np.ndarray]):
     """A `BatchedEnv` for Gymnasium: NumPy in and out, episodes begin anew in the step that ends one (SAME_STEP).
 
     `infos` are empty but where an episode ends. There, as in `SyncVectorEnv`, `final_obs` has the last
-    observations (None elsewhere), `final_info` has `is_success` and `episode` (`r` return, `l` length), and the
-    masks `_final_obs`, `_final_info`, … say where.
+    observations (None elsewhere), `final_info` has `is_success`, `episode` (`r` return, `l` length) and what the
+    task says of an episode's end (`Task.info`), and the masks `_final_obs`, `_final_info`, … say where.
 
     Args:
         tensor_env: The environments.
@@ -94,6 +94,8 @@ class BatchedVectorEnv(VectorEnv[Batch, np.ndarray, np.ndarray]):
             "episode": episode,
             "_episode": ended.copy(),
         }
+        for name, values in self.tensor_env.task.info(step.final_places).items():
+            final_info |= {name: np.where(ended, to_numpy(values), 0), f"_{name}": ended.copy()}
         return {
             "final_obs": observations,
             "_final_obs": ended.copy(),

@@ -47,6 +47,10 @@ class WalkTask(Task):
         """Both distances, as far as one sees, with direction and variant."""
         return (torch.minimum(places, self._caps) * self._weights).sum(0)
 
+    def info(self, places: Int64[Tensor, "fields n"]) -> dict[str, Int64[Tensor, " n"]]:
+        """The corridor's `length`."""
+        return {"length": places[BEHIND] + places[AHEAD]}
+
 
 def walk_tables(enter: EnterLevel, take: TakeAction, view_size: int, n_variants: int) -> Tables:
     """Tables of the four fields, from the Python environment's steps in corridors of up to `2 * view_size`.

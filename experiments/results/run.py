@@ -19,10 +19,10 @@ from experiments.arguments import merged
 from experiments.bench.memory import peak_memory_mib
 from experiments.callbacks import StopRequest
 from experiments.config import EnvConfig, ResultsConfig, TrainConfig
-from experiments.environments import fresh_seeds
+from experiments.environments import TRAINING_SEEDS, fresh_seeds
 from experiments.episodes import Episode
 from experiments.errors import UserError, user_errors
-from experiments.evaluate import play, summarise
+from experiments.evaluate import play, play_batched, summarise
 from experiments.results.agents import slots_of
 from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
@@ -154,7 +154,10 @@ def _evaluation(cell: Cell, config: ResultsConfig, request: StopRequest) -> dict
     )
     with user_errors(ValueError):
         level_seeds = envs.levels(env.env_id, **env.env_kwargs)
-    episodes = _played(model, env, fresh_seeds(0, how.episodes), request)
+    if env.vec_env == "batched":
+        episodes = play_batched(model, env, TRAINING_SEEDS, how.episodes, lambda: bool(request.signal))
+    else:
+        episodes = _played(model, env, fresh_seeds(0, how.episodes), request)
     levels = _played(model, env, level_seeds or [], request)
     if episodes is None or levels is None:
         return None

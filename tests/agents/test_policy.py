@@ -186,6 +186,9 @@ def test_sizes_that_do_not_fit() -> None:
         ExpireSpanPPO(
             "MlpPolicy", env, n_steps=32, batch_size=32, policy_kwargs=CORE | {"ramp_length": 9}, device="cpu"
         )
+    too_long = CORE | {"max_span": 100, "initial_span": 0.05}
+    with pytest.warns(UserWarning, match="initial_span=0.05 of max_span=100: spans start at 5 steps, and there are 5"):
+        ExpireSpanPPO("MlpPolicy", env, n_steps=32, batch_size=32, policy_kwargs=too_long, device="cpu")
 
 
 def test_the_segment_length_is_the_greatest_divisor_up_to_64() -> None:

@@ -35,6 +35,7 @@ def test_vec_env_gives_what_sb3_expects(env_id: str) -> None:
     """Catches: infos of the wrong environment, a reset observation as the terminal one, a time-out unsaid."""
     actions = _actions(150, 6)
     obs, steps = _expected(env_id, actions, max_steps=40)
+    said = {CORRIDOR: {"length"}, ENDLESS_TMAZE: {"length", "turns", "correct_turns"}}.get(env_id, set())
     env = BatchedVecEnv(make_batched(env_id, 6, max_steps=40))
     assert env.seed(3) == [3] * 6
     np.testing.assert_array_equal(env.reset(), obs)
@@ -55,6 +56,7 @@ def test_vec_env_gives_what_sb3_expects(env_id: str) -> None:
             assert info["is_success"] is bool(step.is_success[i])
             assert info["TimeLimit.truncated"] is bool(step.truncated[i])
             np.testing.assert_array_equal(info["terminal_observation"], step.final_obs[i])
+            assert info.keys() - {"episode", "is_success", "TimeLimit.truncated", "terminal_observation"} == said
     assert n_ended > 6
 
 

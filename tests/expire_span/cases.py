@@ -15,7 +15,7 @@ BATCH, STEPS = 2, 64
 
 
 def make_core(
-    settings: Settings, seed: int = 0, dtype: torch.dtype = torch.float64, spread: float = 1.5, **options: Any
+    settings: Settings, seed: int = 5, dtype: torch.dtype = torch.float64, spread: float = 1.5, **options: Any
 ) -> ExpireSpanCore:
     """A core in evaluation mode whose every parameter is off its start and whose spans vary with the state."""
     torch.manual_seed(seed)

@@ -69,7 +69,8 @@ def gelu(vector: Tensor) -> Tensor:
 
 def sinusoid(age: int, dim: int, like: Tensor) -> Tensor:
     angles = [age * 10000 ** (-j / dim) for j in range(0, dim, 2)]
-    return like.new_tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles])
+    # Rounded as the core's are: its table is float32 whatever the precision.
+    return torch.tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles]).to(like)
 
 
 def first_steps(episode_starts: Tensor | None, row: int, steps: int) -> list[int]:

@@ -163,7 +163,7 @@ def test_a_step_tells_when_a_live_state_is_lost(slots: int, evicts: bool) -> Non
 SHORTENED = Settings(slots=16, max_span=12, ramp_length=3, seq_len=4)
 
 
-def shortening(seed: int = 0, **options: Any) -> ExpireSpanCore:
+def shortening(seed: int = 5, **options: Any) -> ExpireSpanCore:
     return make_core(SHORTENED, seed, spread=0.3, random_shortening=True, **options)
 
 

@@ -54,6 +54,20 @@ def test_the_span_predictor_can_learn_from_the_start(shortened: bool, target: st
         assert size > 1e-6, f"{name} has no gradient from the {target}"
 
 
+@pytest.mark.parametrize(("share", "learns"), [(None, True), (0.1, False)], ids=["by default", "longer than the slots"])
+def test_spans_that_start_longer_than_the_slots_never_learn(share: float | None, learns: bool) -> None:
+    """Catches a start by `max_span` alone: with 16 slots and spans of 100 every state is pushed out before it fades,
+    and a Transformer-XL is all that is ever learned. By default spans start at half of the slots, 8."""
+    torch.manual_seed(0)
+    core = ExpireSpanCore(16, 2, heads=2, slots=16, max_span=1000, ramp_length=4, seq_len=8, initial_span=share)
+    x = torch.randn(4, 40, 16)
+    core(x).output[..., 0].sum().backward()
+    assert all((size > 1e-6) == learns for size in predictor_gradients(core).values())
+    if share is None:
+        assert core.initial_span * core.max_span == 8
+        assert ExpireSpanCore(16, 2, heads=2, slots=64, max_span=256).initial_span == 0.1
+
+
 def test_no_state_on_the_ramp_no_gradient_of_the_span() -> None:
     """Catches a test of the start that would pass through some other path: with ages off the ramp there is none."""
     core = at_initialisation()
