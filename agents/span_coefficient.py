@@ -1,14 +1,12 @@
 """The price of memory: charged only while more is alive than the budget allows."""
 
-from torch import nn
-
 from expire_span import ExpireSpanCore
 
 STEP = 0.1
 """Share of its ceiling that the coefficient moves in a rollout whose memories exceed the budget by the whole budget."""
 
 
-def default_budget(core: nn.Module) -> float:
+def default_budget(core: object) -> float:
     """Live memories that cost nothing unless it is said: those that the ramp keeps alive anyway, and half of the other
     slots.
 

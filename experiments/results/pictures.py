@@ -27,7 +27,6 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
     """
     figure = Figure(figsize=(11, 4), layout="constrained")
     curves, memories = figure.subplots(1, 2)
-    measure = task.objective.replace("_", " ")
     for number, (agent, records) in enumerate(agents.items()):
         color = f"C{number % 10}"
         grid, values = curves_of(records, task.objective)
@@ -36,23 +35,23 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
             interval = bootstrap_interval(values, _RESAMPLES)
             if interval is not None:
                 curves.fill_between(grid / 1e6, *interval, color=color, alpha=0.2, linewidth=0)
-        judged = [record.evaluation for record in records if record.evaluation[task.objective] is not None]
-        points = [(each["live_memories"], each[task.objective]) for each in judged if each["live_memories"] is not None]
+        judged = [record.evaluation for record in records if record.evaluation[task.measure] is not None]
+        points = [(each["live_memories"], each[task.measure]) for each in judged if each["live_memories"] is not None]
         if points:
             memories.plot(*zip(*points, strict=True), "o", color=color, label=agent, alpha=0.7)
         elif judged:
             # It has none to count, and so no place of its own from left to right.
-            score = interquartile_mean(np.array([each[task.objective] for each in judged], dtype=float))
+            score = interquartile_mean(np.array([each[task.measure] for each in judged], dtype=float))
             memories.axhline(score, color=color, label=agent, linewidth=1.2, linestyle=":")
     curves.axhline(task.goal, color="0.6", linewidth=0.8, linestyle="--")
-    curves.set(xlabel="million environment steps", ylabel=f"{measure} in training", title=task.title)
-    memories.set(xlabel="live memories a step and layer", ylabel=f"{measure} of the evaluation")
+    curves.set(xlabel="million environment steps", ylabel=f"{_said(task.objective)} in training", title=task.title)
+    memories.set(xlabel="live memories a step and layer", ylabel=f"{_said(task.measure)} of the evaluation")
     # No memories at all have a place on it, too.
     memories.set_xscale("symlog", linthresh=1, base=2)
     memories.xaxis.set_major_formatter(ScalarFormatter())
     memories.set_xlim(left=0)
-    if task.objective == "success_rate":
-        for axes in (curves, memories):
+    for axes, what in ((curves, task.objective), (memories, task.measure)):
+        if what.endswith("_rate"):
             axes.set_ylim(-0.03, 1.03)
     for axes in (curves, memories):
         axes.grid(alpha=0.3)
@@ -62,6 +61,10 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
     with written_whole(path) as partial:
         # Without the version of the library, the same results give the same file.
         figure.savefig(partial, dpi=100, metadata={"Software": None})
+
+
+def _said(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def curves_of(

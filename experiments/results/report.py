@@ -87,7 +87,7 @@ def _section(task: str, results: Results) -> str:
         f"`{env}`, {definition.config.total_timesteps:,} steps; judged by {judged.episodes:,} fresh episodes"
         f"{' with ' + ' '.join(judged.env_args) if judged.env_args else ''}, likeliest actions."
     )
-    measure = definition.objective.replace("_", " ")
+    measure = definition.measure.replace("_", " ")
     rows = [[name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]]
     rows.append(["---"] * len(_HEAD))
     rows += [_row(definition, agent, records) for agent, records in _by_agent(results).items()]
@@ -104,7 +104,7 @@ def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> l
     return [
         agent,
         str(len(records)),
-        _with_interval([record.evaluation[definition.objective] for record in records]),
+        _with_interval([record.evaluation[definition.measure] for record in records]),
         f"{len(learned)} of {len(records)}",
         _mean([record.goal_steps for record in learned], ",.0f"),
         _mean([None if record.goal_seconds is None else record.goal_seconds / 60 for record in learned], ",.1f"),

@@ -14,6 +14,9 @@ class Evaluation:
     """How many; on tasks with few levels every level is played besides."""
     env_args: tuple[str, ...] = ()
     """Arguments of the environment that differ from training's, such as max_steps=1000."""
+    measure: Literal["success_rate", "mean_return", "correct_turn_rate"] | None = None
+    """What is judged; None for the objective of the training. correct_turn_rate is the share of right ones among all
+    turns, of an environment that says them in `info`."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class ResultsTask:
     evaluation: Evaluation = field(default_factory=Evaluation)
     """How it is judged."""
     objective: Literal["success_rate", "mean_return"] = "success_rate"
-    """What is judged."""
+    """What the training is for."""
     goal: float = 0.95
     """The objective in training at which a run is said to have learned the task."""
+
+    @property
+    def measure(self) -> str:
+        """What is judged."""
+        return self.evaluation.measure or self.objective

@@ -114,7 +114,7 @@ def _work_on(cell: Cell, job: Job, request: StopRequest) -> None:
         if record is None:
             say(f"{cell}: stopped; it is saved")
             return
-        name = cell.definition.objective
+        name = cell.definition.measure
         score = record.evaluation[name]
         say(f"{cell}: {name.replace('_', ' ')} {'unknown' if score is None else format(score, '.4g')}")
 

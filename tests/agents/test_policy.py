@@ -9,9 +9,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import preprocess_obs
+from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
-from agents.span_coefficient import updated_coefficient
+from agents.span_coefficient import default_budget, updated_coefficient
 from expire_span import ExpireSpanCore, Memory
 from tests.agents.models import CORE, clock_model, collect, difference
 from tests.agents.worlds import box
@@ -233,6 +234,22 @@ def test_memory_costs_nothing_within_its_budget() -> None:
     price = updated_coefficient(price, live_memories=4.0, budget=8.0, ceiling=1.0)
     assert price == pytest.approx(0.95)
     assert updated_coefficient(price, live_memories=0.0, budget=0.0, ceiling=1.0) == 1.0
+
+
+def test_the_budget_by_default_can_be_met() -> None:
+    """Would catch: a budget that the ramp alone exceeds, whose price wears away the spans that the reward needs."""
+
+    def budget(slots: int, ramp_length: float) -> float:
+        return default_budget(ExpireSpanCore(8, 1, heads=2, slots=slots, ramp_length=ramp_length))
+
+    assert budget(64, 16) == 40
+    assert budget(32, 16) == 24
+    assert budget(8, 16) == 8
+    assert budget(0, 16) == 0
+    assert default_budget(nn.Identity()) == 0
+    model = clock_model(policy_kwargs={"slots": 10, "ramp_length": 4})
+    assert callable(model.memory_budget)
+    assert model.memory_budget(1.0) == 7
 
 
 def test_what_is_remembered_matters() -> None:

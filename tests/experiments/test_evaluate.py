@@ -1,16 +1,21 @@
 """Evaluation: what is counted, and how it is said."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from torch import nn
 
+from agents import ExpireSpanPPO
 from experiments import runs
-from experiments.environments import TRAINING_SEEDS, fresh_seeds
-from experiments.episodes import Episode, success_by_length, success_summary, wilson_interval
-from experiments.evaluate import play
+from experiments.config import EnvConfig
+from experiments.environments import TRAINING_SEEDS, fresh_seeds, training_envs
+from experiments.episodes import Episode, correct_turn_rate, success_by_length, success_summary, wilson_interval
+from experiments.evaluate import play, play_batched
 from tests.experiments.conftest import TINY, Cli
 
 
@@ -66,6 +71,42 @@ def test_corridor_by_length(tmp_path: Path, cli: Cli) -> None:
     assert set(by_length) <= {"1-10", "11-25", "26-50"}
     assert sum(part["episodes"] for part in by_length.values()) == 12
     assert result["levels"] is None
+
+
+def test_batched_episodes_are_those_of_a_step_by_step_evaluation() -> None:
+    """Catches: an environment's second episode counted, turns of another one, a stop that is overlooked."""
+    env = EnvConfig("ExpireSpan/EndlessTMaze-v0", ("min_length=3", "max_length=5", "max_steps=70"))
+    model = ExpireSpanPPO("MlpPolicy", training_envs(env, 0), n_steps=16, batch_size=16, seed=0, device="cpu")
+    # An agent that goes forward, and turns now and then.
+    head = model.policy.action_net
+    assert isinstance(head, nn.Linear)
+    nn.init.normal_(head.weight)
+    head.bias.data[2] = 1.0
+    episodes = play_batched(model, env, TRAINING_SEEDS, 9)
+    assert episodes is not None
+    again = training_envs(dataclasses.replace(env, vec_env="batched", n_envs=9), TRAINING_SEEDS)
+    state, starts, obs, rewards = None, np.ones(9, dtype=bool), again.reset(), np.zeros(9)
+    for _ in range(70):
+        assert isinstance(obs, np.ndarray)
+        actions, state = model.predict(obs, state, starts, deterministic=True)
+        obs, reward, starts, infos = again.step(actions)
+        rewards += reward
+    assert starts.all()
+    for i, (played, info) in enumerate(zip(episodes, infos, strict=True)):
+        assert played.seed == i
+        assert played.steps == 70
+        assert played.reward == pytest.approx(rewards[i], abs=1e-4)
+        assert (played.success, played.turns, played.correct_turns, played.length) == tuple(
+            info[name] for name in ("is_success", "turns", "correct_turns", "length")
+        )
+    assert play_batched(model, env, 0, 9, is_stopped=lambda: True) is None
+
+
+def test_right_turns_are_counted_over_all_turns() -> None:
+    """Catches: a mean of the episodes' rates, in which one of few turns counts as much as one of many."""
+    one, other = (dataclasses.replace(episode(False), turns=n, correct_turns=k) for n, k in ((8, 8), (2, 0)))
+    assert correct_turn_rate([one, other]) == 0.8
+    assert correct_turn_rate([episode(True)]) is None
 
 
 def episode(success: bool | None, length: int | None = None) -> Episode:

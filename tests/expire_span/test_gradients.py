@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from expire_span import ExpireSpanCore, Memory
+from expire_span.attention import CausalAttention
 from tests.expire_span.cases import SHORT, make_core, make_stream, run_segments, run_steps
 from tests.expire_span.reference import Settings
 
@@ -168,3 +169,16 @@ def test_the_core_never_detaches(how: str) -> None:
     assert not run.memory.elapsed_times.requires_grad
     (gradient,) = torch.autograd.grad(run.output[:, -1].square().sum(), x)
     assert float(gradient[:, 0].abs().max()) > 0
+
+
+@torch.no_grad()
+def test_a_query_starts_by_seeing_few_states_and_reads_them_whole() -> None:
+    """Catches PyTorch's own start, in which a cue among twenty states is a twentieth of what is read, and a ninth of
+    that after values and output: agents stayed at chance for millions of steps."""
+    torch.manual_seed(0)
+    attention = CausalAttention(dim=64, heads=4, seq_len=32)
+    states = torch.nn.functional.layer_norm(torch.randn(8, 40, 64), (64,))
+    keys, values = attention.project(states)
+    queries = attention.to_q(states).unflatten(-1, (4, 16)).transpose(1, 2)
+    assert float((queries @ keys.mT / 4).std()) == pytest.approx(3.0, rel=0.1)
+    assert float(attention.to_out(values.transpose(1, 2).flatten(2)).std()) == pytest.approx(1.0, rel=0.1)

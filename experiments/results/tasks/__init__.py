@@ -1,7 +1,7 @@
 """The tasks of the matrix, one small module each: `memory_s9.py` is `--tasks memory-s9`. A file of one's own is one.
 
-Such a file is a preset's (`experiments/preset_file.py`) with up to three entries more: `evaluation` (with `episodes`
-and `env_args`), `objective` and `goal`, each as in `ResultsTask`.
+Such a file is a preset's (`experiments/preset_file.py`) with up to three entries more: `evaluation` (with `episodes`,
+`env_args` and `measure`), `objective` and `goal`, each as in `ResultsTask`.
 """
 
 import importlib
