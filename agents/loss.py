@@ -45,7 +45,7 @@ class LossParts(NamedTuple):
     value_loss: Float[Tensor, ""]
     entropy_loss: Float[Tensor, ""]
     span_loss: Float[Tensor, ""]
-    """0 of a core without spans."""
+    """Mean span of the states, in steps; 0 of a core without spans."""
     approx_kl: Float[Tensor, ""]
     """Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html"""
     clip_fraction: Float[Tensor, ""]
@@ -75,8 +75,8 @@ def ppo_loss(
         values = batch.old_values + change
     value_loss = functional.mse_loss(values, batch.returns)
     entropy = -now.log_prob.mean() if now.entropy is None else now.entropy.mean()
-    loss = policy_loss - weights.ent_coef * entropy + weights.vf_coef * value_loss + weights.span_coef * now.span_loss
+    loss = policy_loss - weights.ent_coef * entropy + weights.vf_coef * value_loss + weights.span_coef * now.mean_span
     approx_kl = (ratio - 1 - log_ratio).mean()
     clip_fraction = ((ratio - 1).abs() > clip).float().mean()
-    parts = (policy_loss, value_loss, -entropy, now.span_loss, approx_kl, clip_fraction)
+    parts = (policy_loss, value_loss, -entropy, now.mean_span, approx_kl, clip_fraction)
     return LossParts(loss, *(part.detach() for part in parts))

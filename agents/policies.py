@@ -81,8 +81,8 @@ class Evaluation(NamedTuple):
     log_prob: Float[Tensor, "segments steps"]
     entropy: Float[Tensor, "segments steps"] | None
     """None where the action distribution has no closed form."""
-    span_loss: Float[Tensor, ""]
-    """0 of a core without spans."""
+    mean_span: Float[Tensor, ""]
+    """Of the segments' states and the layers, in steps; 0 of a core without spans."""
 
 
 class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
@@ -303,7 +303,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             values.reshape(shape),
             log_prob.reshape(shape),
             None if entropy is None else entropy.reshape(shape),
-            out.span_loss if isinstance(out, CoreOutput) else values.new_zeros(()),
+            out.mean_span if isinstance(out, CoreOutput) else values.new_zeros(()),
         )
 
     def _embedded(self, obs: PyTorchObs) -> Float[Tensor, "batch dim"]:

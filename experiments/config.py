@@ -77,8 +77,7 @@ class CoreConfig:
     seq_len: int = 64
     """Ages below this have a relative position in attention; older states have none."""
     initial_span: float | None = None
-    """Share of --max-span that every span starts at, between 0 and 1; None for a tenth, or less where that would be
-    more than half of the slots."""
+    """Share of --max-span that every span starts at, between 0 and 1; None for what fills the slots, 0.4 at most."""
     backend: Literal["plain", "sdpa"] = "plain"
     """How attention over a segment is computed."""
 
@@ -156,7 +155,8 @@ class AgentConfig:
     """Live memories a step and layer that cost nothing; None for the ramp and half of the other slots,
     0 to charge always, with --expire-loss-coef as a constant."""
     memory_budget_end: float | None = None
-    """What the budget falls to, linearly, by the end of the training; None keeps it constant."""
+    """What the budget falls to, linearly, by the middle of the training, from --memory-budget or, without it, from all
+    slots; None keeps it constant."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Precision of matrix products; tf32 and bf16 (with autocast) are faster on CUDA. Spans, ages and masks are float32
     in each."""

@@ -54,6 +54,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
 }
 
+BUDGET_FALLS = 0.5
+"""Share of a training over which the memory budget falls; the rest is for the spans to follow."""
 MAY_CHANGE = {
     *("total_timesteps", "stop_at_success", "device", "torch_threads", "checkpoint_every", "keep_checkpoints"),
     *("progress", "resume", "run_dir", "overwrite", "env.vec_env", "env.n_workers", "env.env_timeout"),
@@ -103,8 +105,8 @@ def build_model(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> E
     if agent.learning_rate_end is not None:
         arguments["learning_rate"] = LinearSchedule(agent.learning_rate, agent.learning_rate_end, 1.0)
     if agent.memory_budget_end is not None:
-        start = config.core.slots / 2 if agent.memory_budget is None else agent.memory_budget
-        arguments["memory_budget"] = LinearSchedule(start, agent.memory_budget_end, 1.0)
+        start = float(config.core.slots) if agent.memory_budget is None else agent.memory_budget
+        arguments["memory_budget"] = LinearSchedule(start, agent.memory_budget_end, BUDGET_FALLS)
     observations = vec_env.observation_space
     try:
         return ExpireSpanPPO(

@@ -30,6 +30,10 @@ class CoreOutput(NamedTuple):
     """The memory after the segment's last step; not detached."""
     span_loss: Float[Tensor, ""]
     """Sum of e / R over the visible states on the ramp, mean over queries and layers; no coefficient."""
+    mean_span: Float[Tensor, ""]
+    """Mean over the segment's own states and the layers, in steps: what the span loss comes to in a stream without end,
+    where each state lives its life out. States that outlive their episode are never on the ramp, and so never charged
+    by the span loss; by this they are."""
 
 
 class StepOutput(NamedTuple):
@@ -85,7 +89,7 @@ class ExpireSpanCore(nn.Module):
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
         _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend)
-        self.initial_span = starting_share(max_span, slots) if initial_span is None else initial_span
+        self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
         self.random_shortening, self.spans = random_shortening, spans
@@ -125,7 +129,7 @@ class ExpireSpanCore(nn.Module):
         oldest = None
         if self.training and self.random_shortening:
             oldest = torch.rand(x.shape[0], 1, device=x.device) * self.max_span
-        mems, elapsed_times, losses = [], [], []
+        mems, elapsed_times, losses, spans_of_own = [], [], [], []
         for block, mem, elapsed in zip(self._layers, memory.mems, memory.elapsed_times, strict=True):
             normed = block.norm(x)
             past, own = block.project(block.norm(mem)), block.project(normed)
@@ -136,12 +140,13 @@ class ExpireSpanCore(nn.Module):
             visible = timeline.visible(ages, competition.evicted_at, oldest)
             attended = block(x, normed, past, own, spans, ages, visible)
             losses.append(span_loss(spans, attended.mask, self.ramp_length))
+            spans_of_own.append(own.spans.mean())
             index, kept_ages = keepers(timeline, competition.rank, self.slots)
             mems.append(torch.cat((mem, x), dim=1).gather(1, index[..., None].expand(-1, -1, self.dim)))
             elapsed_times.append(kept_ages)
             x = attended.output
         after = Memory(torch.stack(mems), torch.stack(elapsed_times))
-        return CoreOutput(self.norm(x), after, torch.stack(losses).mean())
+        return CoreOutput(self.norm(x), after, torch.stack(losses).mean(), torch.stack(spans_of_own).mean())
 
     def cache(self, memory: Memory) -> Cache:
         """The memory with keys, values and spans as the weights are now; what `step` works on.
@@ -210,13 +215,15 @@ class ExpireSpanCore(nn.Module):
             )
 
 
-def starting_share(max_span: float, slots: int) -> float:
-    """The share of `max_span` that spans start at unless one is given: a tenth, and no longer than half of the slots.
+def starting_share(max_span: float, slots: int, ramp_length: float) -> float:
+    """The share of `max_span` that spans start at unless one is given: what fills the slots, and 0.4 at most.
 
-    All spans start alike, so a state is pushed out after as many steps as there are slots. One that is pushed out
-    before its span ends never fades: the span predictors get no gradient, and the core stays a Transformer-XL.
+    Remembering all that fits is the start from which forgetting is learned fastest: a cue that is older than every
+    span gives no gradient. Longer spans than that are worse: all start alike, so a state is pushed out after as many
+    steps as there are slots, and one that is pushed out before it has faded gives none either; the core stays a
+    Transformer-XL.
     """
-    return min(0.1, slots / 2 / max_span) if slots > 0 else 0.1
+    return min(0.4, max(slots - ramp_length, slots / 2) / max_span) if slots > 0 else 0.1
 
 
 def _check_shape(name: str, tensor: Tensor | None, expected: tuple[int, ...]) -> None:

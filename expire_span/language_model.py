@@ -70,5 +70,5 @@ class ExpireSpanTransformerXL(nn.Module):
             tokens: indices, `(batch, steps)`.
             memory: as returned for the segment before; None at a text's start.
         """
-        output, memory, span_loss = self.core(self.token_emb(tokens), memory)
-        return self.to_logits(output), memory.detach(), span_loss * self.expire_loss_coef
+        out = self.core(self.token_emb(tokens), memory)
+        return self.to_logits(out.output), out.memory.detach(), out.span_loss * self.expire_loss_coef

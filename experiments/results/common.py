@@ -1,18 +1,40 @@
-"""What tasks have in common: environments and learning for one GPU, the presets scaled to more environments.
+"""What tasks have in common: environments for one GPU, learning, and how a memory begins.
 
-512 environments with minibatches of 4,096 make as many gradient steps an update as the presets' 64 to 128 with 512 to
-1,024 do, and budgets are such that a run has 10,000 to 60,000 of them in all.
+Everything that fits is remembered at the start, and costs nothing; then the budget falls, and what isn't needed is
+forgotten. Spans that start short must be lengthened one step of reward after another, and a cue that is older than all
+of them gives no gradient at all (`experiments/LOG.md`).
 """
 
-import dataclasses
+from experiments.config import AgentConfig, CoreConfig, EnvConfig
 
-from experiments.config import AgentConfig, EnvConfig
-from experiments.presets.corridor import PRESET as CORRIDOR
-from experiments.presets.memory_s13 import PRESET as MEMORY_S13
-
-MEMORY_AGENT = dataclasses.replace(MEMORY_S13.config.agent, batch_size=4096, stats_window_size=1000, precision="tf32")
+MEMORY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8)
 """Of MiniGrid's Memory tasks."""
-CORRIDOR_AGENT = dataclasses.replace(CORRIDOR.config.agent, batch_size=8192, stats_window_size=1000, precision="tf32")
+MEMORY_AGENT = AgentConfig(
+    n_steps=64,
+    segment_length=64,
+    batch_size=4096,
+    learning_rate=7e-4,
+    learning_rate_end=1e-4,
+    gamma=0.998,
+    gae_lambda=0.97,
+    # A sure way to a target is half right, and an agent that is soon content with it never looks back.
+    ent_coef=0.06,
+    ent_coef_end=0.005,
+    memory_budget_end=8.0,
+    stats_window_size=1000,
+    precision="tf32",
+)
+"""Of MiniGrid's Memory tasks."""
+CORRIDOR_AGENT = AgentConfig(
+    n_steps=128,
+    segment_length=64,
+    batch_size=8192,
+    learning_rate=7e-4,
+    learning_rate_end=5e-5,
+    memory_budget_end=12.0,
+    stats_window_size=1000,
+    precision="tf32",
+)
 """Of the corridors."""
 KEY_AGENT = AgentConfig(
     n_steps=128,
@@ -28,7 +50,14 @@ KEY_AGENT = AgentConfig(
 )
 """Of KeyCorridor, whose environments are Python's, so that there are fewer of them."""
 
-MEMORY_CORE = MEMORY_S13.config.core
+
+def corridor_core(slots: int) -> CoreConfig:
+    """A core for corridors of which so many steps are to be remembered at first.
+
+    One layer: of two, the second sees what the first saw, so that cues are handed on from state to state. That reaches
+    twice as far as the spans, and no gradient comes from farther on.
+    """
+    return CoreConfig(dim=64, depth=1, slots=slots, max_span=2 * slots, ramp_length=8, seq_len=32)
 
 
 def batched(env_id: str, *env_args: str, n_envs: int = 512) -> EnvConfig:

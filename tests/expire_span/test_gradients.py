@@ -8,7 +8,7 @@ import torch
 from expire_span import ExpireSpanCore, Memory
 from expire_span.attention import CausalAttention
 from tests.expire_span.cases import SHORT, make_core, make_stream, run_segments, run_steps
-from tests.expire_span.reference import Settings
+from tests.expire_span.reference import Settings, run_reference
 
 # Every span starts at 6 of 24, so ages 7 to 11 are on the ramp.
 START = Settings(slots=16)
@@ -58,15 +58,16 @@ def test_the_span_predictor_can_learn_from_the_start(shortened: bool, target: st
 @pytest.mark.parametrize(("share", "learns"), [(None, True), (0.1, False)], ids=["by default", "longer than the slots"])
 def test_spans_that_start_longer_than_the_slots_never_learn(share: float | None, learns: bool) -> None:
     """Catches a start by `max_span` alone: with 16 slots and spans of 100 every state is pushed out before it fades,
-    and a Transformer-XL is all that is ever learned. By default spans start at half of the slots, 8."""
+    and a Transformer-XL is all that is ever learned. By default they fill the slots."""
     torch.manual_seed(0)
     core = ExpireSpanCore(16, 2, heads=2, slots=16, max_span=1000, ramp_length=4, seq_len=8, initial_span=share)
     x = torch.randn(4, 40, 16)
     core(x).output[..., 0].sum().backward()
     assert all((size > 1e-6) == learns for size in predictor_gradients(core).values())
     if share is None:
-        assert core.initial_span * core.max_span == 8
-        assert ExpireSpanCore(16, 2, heads=2, slots=64, max_span=256).initial_span == 0.1
+        assert core.initial_span * core.max_span == 16 - 4
+        assert ExpireSpanCore(16, 2, heads=2, slots=64, max_span=100).initial_span == 0.4
+        assert ExpireSpanCore(16, 2, heads=2, slots=8, max_span=100).initial_span == 0.04
 
 
 def test_no_state_on_the_ramp_no_gradient_of_the_span() -> None:
@@ -182,3 +183,25 @@ def test_a_query_starts_by_seeing_few_states_and_reads_them_whole() -> None:
     queries = attention.to_q(states).unflatten(-1, (4, 16)).transpose(1, 2)
     assert float((queries @ keys.mT / 4).std()) == pytest.approx(3.0, rel=0.1)
     assert float(attention.to_out(values.transpose(1, 2).flatten(2)).std()) == pytest.approx(1.0, rel=0.1)
+
+
+def test_states_that_outlive_their_episode_are_charged_for_by_their_mean_span() -> None:
+    """Catches a price of memory that isn't paid where episodes end before spans do: such states are never on the ramp,
+    the span loss is 0 there, and an agent that began by remembering everything would go on to."""
+    core = at_initialisation()
+    x = make_stream(START, dtype=torch.float32, steps=12, batch=3)
+    out = core(x, episode_starts=torch.arange(12).expand(3, 12) % 6 == 0)
+    assert out.span_loss == 0
+    assert float(out.mean_span) == pytest.approx(6.0)
+    out.mean_span.backward()
+    assert all(size > 1e-3 for size in predictor_gradients(core).values())
+
+
+def test_the_mean_span_is_that_of_the_segments_own_states() -> None:
+    """Catches a mean over remembered states, which would be charged again in every segment, or over one layer."""
+    core, x = make_core(SHORT), make_stream(SHORT)
+    first = core(x[:, :40])
+    second = core(x[:, 40:], first.memory)
+    expected = run_reference(core, SHORT, x).spans
+    assert float(first.mean_span) == pytest.approx(float(expected[..., :40].mean()))
+    assert float(second.mean_span) == pytest.approx(float(expected[..., 40:].mean()))

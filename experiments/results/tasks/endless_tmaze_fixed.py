@@ -1,16 +1,16 @@
-"""The Endless T-Maze, its corridors all of 10 cells; judged over five times as many as in training."""
+"""The Endless T-Maze, its corridors all of 10 cells; judged on 1,000 corridors in a row, of 20."""
 
-from experiments.config import CoreConfig, TrainConfig
-from experiments.results.common import CORRIDOR_AGENT, batched
+from experiments.config import TrainConfig
+from experiments.results.common import CORRIDOR_AGENT, batched, corridor_core
 from experiments.results.task import Evaluation, ResultsTask
 
 TASK = ResultsTask(
     title="Endless T-Maze, fixed",
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "length_distribution=fixed", "max_length=10", "max_steps=200"),
-        core=CoreConfig(dim=64, slots=32, max_span=256, ramp_length=8, seq_len=32),
+        core=corridor_core(slots=64),
         agent=CORRIDOR_AGENT,
-        total_timesteps=20_000_000,
+        total_timesteps=6_000_000,
     ),
-    evaluation=Evaluation(env_args=("max_steps=1000",)),
+    evaluation=Evaluation(episodes=8, env_args=("max_length=20", "max_steps=23000"), measure="correct_turn_rate"),
 )
