@@ -74,6 +74,9 @@ class CoreConfig:
     """Longest span that a state can be given, in steps."""
     ramp_length: float = 16
     """Steps over which a state fades once its span has ended."""
+    ramp_power: float = 1.0
+    """A state's weight in attention is its mask to this power; 1 is the paper's, 8 lets the reward's gradient reach
+    a span all along the ramp."""
     seq_len: int = 64
     """Ages below this have a relative position in attention; older states have none."""
     initial_span: float | None = None

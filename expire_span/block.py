@@ -44,9 +44,10 @@ class ExpireSpanBlock(nn.Module):
         initial_span: float,
         spans: Spans,
         backend: Backend,
+        ramp_power: float,
     ) -> None:
         super().__init__()
-        self.ramp_length = ramp_length
+        self.ramp_length, self.ramp_power = ramp_length, ramp_power
         self.norm = nn.LayerNorm(dim)
         self.expire_span = ExpireSpan(dim, max_span, initial_span, spans)
         self.attention = CausalAttention(dim, heads, seq_len, backend)
@@ -74,7 +75,7 @@ class ExpireSpanBlock(nn.Module):
         and where keys and values come from, is the caller's.
         """
         mask = expire_mask(spans[:, None], ages, self.ramp_length)
-        attended, weights = self.attention(normed, past, own, ages, log_mask(mask, visible), backend)
+        attended, weights = self.attention(normed, past, own, ages, log_mask(mask, visible, self.ramp_power), backend)
         states = states + attended
         states = states + self.feedforward(self.norm_feedforward(states))
         return Attended(states, mask.masked_fill(~visible, 0), weights)

@@ -66,6 +66,8 @@ class ExpireSpanCore(nn.Module):
         random_shortening: in training mode, draw l ~ U(0, max_span) for each row and call, and hide the states
             older than l; nothing is deleted by it.
         backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"` (without gradients only).
+        ramp_power: p, by which a state's weight in attention is m^p; 1 is the paper's, higher ones let the reward's
+            gradient reach a span all along the ramp (see `expire_span.span.log_mask`).
 
     Raises:
         ValueError: for sizes that don't fit.
@@ -85,16 +87,17 @@ class ExpireSpanCore(nn.Module):
         initial_span: float | None = None,
         random_shortening: bool = False,
         backend: Backend = "plain",
+        ramp_power: float = 1.0,
     ) -> None:
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
-        _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend)
+        _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
         self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
-        self.random_shortening, self.spans = random_shortening, spans
+        self.random_shortening, self.spans, self.ramp_power = random_shortening, spans, ramp_power
         self.blocks = nn.ModuleList(
-            ExpireSpanBlock(dim, heads, seq_len, max_span, ramp_length, self.initial_span, spans, backend)
+            ExpireSpanBlock(dim, heads, seq_len, max_span, ramp_length, self.initial_span, spans, backend, ramp_power)
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)
@@ -279,12 +282,18 @@ def _check_sizes(
     initial_span: float,
     spans: str,
     backend: str,
+    ramp_power: float,
 ) -> None:
     whole = {"dim": dim, "depth": depth, "heads": heads, "slots": slots, "seq_len": seq_len}
     for name, value in whole.items():
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise ValueError(f"{name}={value!r} must be a whole number")
-    for name, number in {"max_span": max_span, "ramp_length": ramp_length, "initial_span": initial_span}.items():
+    for name, number in {
+        "max_span": max_span,
+        "ramp_length": ramp_length,
+        "initial_span": initial_span,
+        "ramp_power": ramp_power,
+    }.items():
         if not isinstance(number, Real) or isinstance(number, bool):
             raise ValueError(f"{name}={number!r} must be a number")
     requirements = [
@@ -297,6 +306,7 @@ def _check_sizes(
         (slots >= 0, f"slots={slots} must be 0 (no memory) or more"),
         (0 < max_span < math.inf, f"max_span={max_span} must be greater than 0, and finite"),
         (0 < ramp_length < math.inf, f"ramp_length={ramp_length} must be greater than 0, and finite"),
+        (0 < ramp_power < math.inf, f"ramp_power={ramp_power} must be greater than 0, and finite"),
         (seq_len > 0, f"seq_len={seq_len} must be at least 1"),
         (0 < initial_span < 1, f"initial_span={initial_span} is a share of max_span, between 0 and 1"),
         (spans in get_args(Spans), f"spans={spans!r} must be one of {get_args(Spans)}"),

@@ -58,14 +58,20 @@ def expire_mask(
     return (1 + (spans - ages) / ramp_length).clamp(0, 1)
 
 
-def log_mask(mask: Float[Tensor, "*shape"], visible: Bool[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """ln m where a state is visible and m > 0, else -inf.
+def log_mask(
+    mask: Float[Tensor, "*shape"], visible: Bool[Tensor, "*shape"], power: float = 1.0
+) -> Float[Tensor, "*shape"]:
+    """p ln m where a state is visible and m > 0, else -inf.
 
-    Added to the attention logits, it multiplies the weights by m and renormalises them. The
+    Added to the attention logits, it multiplies the weights by m^p and renormalises them; p = 1 is the paper's. The
     logarithm is taken of 1 where m = 0, or its gradient would be NaN.
+
+    Where attention is sharp, a state's weight after renormalisation stays near 1 until m^p is as small as the others'
+    share, one in thousands: with p = 1 that is the last moment of the ramp, and the gradient of the span a rare spike.
+    A higher power spreads it over the ramp.
     """
     live = visible & (mask > 0)
-    return torch.where(live, mask, 1).log().masked_fill(~live, -torch.inf)
+    return power * torch.where(live, mask, 1).log().masked_fill(~live, -torch.inf)
 
 
 def span_loss(spans: Float[Tensor, "b n"], mask: Float[Tensor, "b t n"], ramp_length: float) -> Float[Tensor, ""]:

@@ -26,6 +26,7 @@ def expire_span(
     spans: Any = "learned",
     initial_span: float | None = None,
     backend: Any = "plain",
+    ramp_power: float = 1.0,
 ) -> ExpireSpanCore:
     """A transformer whose memories expire; arguments as `expire_span.ExpireSpanCore`.
 
@@ -47,6 +48,7 @@ def expire_span(
         spans=spans,
         initial_span=initial_span,
         backend=backend,
+        ramp_power=ramp_power,
     )
 
 

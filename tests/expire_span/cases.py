@@ -11,6 +11,7 @@ from tests.expire_span.reference import Reference, Settings
 
 PLENTY = Settings(slots=64)
 SHORT = Settings(slots=8)
+STEEP = Settings(slots=8, ramp_power=4.0)
 BATCH, STEPS = 2, 64
 
 
@@ -29,6 +30,7 @@ def make_core(
         settings.seq_len,
         spans=settings.spans,
         initial_span=0.25,
+        ramp_power=settings.ramp_power,
         **options,
     ).to(dtype)
     with torch.no_grad():

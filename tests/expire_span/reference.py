@@ -36,6 +36,7 @@ class Settings:
     ramp_length: int = 6
     seq_len: int = 8
     spans: Literal["learned", "fixed"] = "learned"
+    ramp_power: float = 1.0
 
 
 @dataclass
@@ -120,7 +121,7 @@ def attend_step(block: Any, settings: Settings, normed: Sequence[Tensor], t: int
             logit = query[part] @ pairs[i][:dim][part]
             if age < settings.seq_len:
                 logit = logit + query[part] @ linear(attention.to_pos, sinusoid(age, dim, query))
-            logits.append(logit / math.sqrt(dim_head) + torch.log(mask))
+            logits.append(logit / math.sqrt(dim_head) + torch.log(mask**settings.ramp_power))
             values.append(pairs[i][dim:][part])
         weights = torch.softmax(torch.stack(logits), dim=0)
         heads.append(sum((w * v for w, v in zip(weights, values, strict=True)), torch.zeros_like(values[0])))

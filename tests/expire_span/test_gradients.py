@@ -7,6 +7,7 @@ import torch
 
 from expire_span import ExpireSpanCore, Memory
 from expire_span.attention import CausalAttention
+from expire_span.span import log_mask
 from tests.expire_span.cases import SHORT, make_core, make_stream, run_segments, run_steps
 from tests.expire_span.reference import Settings, run_reference
 
@@ -192,7 +193,7 @@ def test_states_that_outlive_their_episode_are_charged_for_by_their_mean_span() 
     x = make_stream(START, dtype=torch.float32, steps=12, batch=3)
     out = core(x, episode_starts=torch.arange(12).expand(3, 12) % 6 == 0)
     assert out.span_loss == 0
-    assert float(out.mean_span) == pytest.approx(6.0)
+    assert out.mean_span.item() == pytest.approx(6.0)
     out.mean_span.backward()
     assert all(size > 1e-3 for size in predictor_gradients(core).values())
 
@@ -203,5 +204,23 @@ def test_the_mean_span_is_that_of_the_segments_own_states() -> None:
     first = core(x[:, :40])
     second = core(x[:, 40:], first.memory)
     expected = run_reference(core, SHORT, x).spans
-    assert float(first.mean_span) == pytest.approx(float(expected[..., :40].mean()))
-    assert float(second.mean_span) == pytest.approx(float(expected[..., 40:].mean()))
+    assert first.mean_span.item() == pytest.approx(float(expected[..., :40].mean()))
+    assert second.mean_span.item() == pytest.approx(float(expected[..., 40:].mean()))
+
+
+def test_a_power_of_the_mask_spreads_the_gradient_over_the_ramp() -> None:
+    """Catches a power that doesn't reach attention: half way down the ramp, a state whose score is 7 above the others'
+    still has a weight of 1 with a power of 1, and its gradient is next to nothing."""
+
+    def weight_and_gradient(power: float) -> tuple[float, float]:
+        mask = torch.tensor([0.5, 1.0], requires_grad=True)
+        scores = torch.tensor([7.0, 0.0]) + log_mask(mask, torch.ones(2, dtype=torch.bool), power)
+        weight = scores.softmax(-1)[0]
+        weight.backward()
+        assert mask.grad is not None
+        return weight.item(), float(mask.grad[0])
+
+    assert weight_and_gradient(1.0) == pytest.approx((0.9982, 0.0036), abs=1e-4)
+    weight, gradient = weight_and_gradient(8.0)
+    assert weight == pytest.approx(0.811, abs=1e-3)
+    assert gradient == pytest.approx(8 / 0.5 * weight * (1 - weight), rel=1e-5)

@@ -12,6 +12,7 @@ from tests.expire_span.cases import (
     PLENTY,
     RUNNERS,
     SHORT,
+    STEEP,
     STEPS,
     assert_active,
     assert_memory_is,
@@ -26,7 +27,7 @@ from tests.expire_span.cases import (
 )
 from tests.expire_span.reference import Reference, Settings, run_reference
 
-SLOTS = pytest.mark.parametrize("settings", [PLENTY, SHORT], ids=["slots plenty", "slots short"])
+SLOTS = pytest.mark.parametrize("settings", [PLENTY, SHORT, STEEP], ids=["slots plenty", "slots short", "steep"])
 CUTS = pytest.mark.parametrize("cut", list(RUNNERS))
 
 # Starts at the first step of the stream, at the first and the last step of a segment of 16, twice in a row, and

@@ -30,6 +30,7 @@ CORES = st.builds(
     ramp_length=st.sampled_from([1, 2.5, 6]),
     seq_len=st.integers(1, 8),
     spans=SPANS,
+    ramp_power=st.sampled_from([1.0, 1.0, 3.0]),
 )
 
 
