@@ -37,7 +37,7 @@ from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments
 from agents.saving import model_from_tree, model_to_tree, resume_training, training_to_tree
 from agents.space_checks import check_spaces
-from agents.span_coefficient import default_budget, updated_coefficient
+from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
 from expire_span import ExpireSpanCore
 
@@ -520,9 +520,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)
         if self.policy.has_spans:
-            self.span_coefficient = updated_coefficient(
-                self.span_coefficient, self.memory_statistics["live_memories"], budget, self.expire_loss_coef
-            )
+            self.span_coefficient = coefficient(self.memory_statistics["live_memories"], budget, self.expire_loss_coef)
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):

@@ -2,9 +2,6 @@
 
 from expire_span import ExpireSpanCore
 
-STEP = 0.1
-"""Share of its ceiling that the coefficient moves in a rollout whose memories exceed the budget by the whole budget."""
-
 
 def default_budget(core: object) -> float:
     """Live memories that cost nothing unless it is said: those that the ramp keeps alive anyway, and half of the other
@@ -18,22 +15,19 @@ def default_budget(core: object) -> float:
     return (core.slots + min(core.ramp_length, core.slots)) / 2
 
 
-def updated_coefficient(coefficient: float, live_memories: float, budget: float, ceiling: float) -> float:
-    """The weight of the span loss after a rollout: a Lagrange multiplier of the constraint `live memories <= budget`.
+def coefficient(live_memories: float, budget: float, ceiling: float) -> float:
+    """The weight of the spans in the loss, for what doesn't fit the budget: 0 up to it, the ceiling from twice it on.
 
     With a constant weight spans collapse before the memory becomes useful: as long as the reward doesn't depend on
-    the past, the span loss is the only steady gradient that the span predictors get, and Adam divides its size
-    away. Here nothing is charged until live memories exceed the budget; then the weight rises, and it falls again
-    as soon as they don't (dual ascent). It has a ceiling: where the reward needs more memory than the budget, the
-    spans settle at what is worth that price.
+    the past, they are the only steady gradient that the span predictors get, and Adam divides its size away. One that
+    adds up what exceeds the budget, a Lagrange multiplier, goes on charging for many rollouts after everything fits,
+    and wears away what the reward needs.
 
     Args:
-        coefficient: the weight before.
-        live_memories: that a step saw, mean over steps, layers and environments.
+        live_memories: that a step saw in the last rollout, mean over steps, layers and environments.
         budget: live memories that cost nothing; 0 charges the ceiling always, the constant weight of the paper.
         ceiling: the greatest weight, `expire_loss_coef`.
     """
     if budget <= 0:
         return ceiling
-    excess = (live_memories - budget) / budget
-    return min(max(coefficient + STEP * ceiling * excess, 0.0), ceiling)
+    return ceiling * min(max((live_memories - budget) / budget, 0.0), 1.0)

@@ -270,6 +270,9 @@ class EvaluateConfig:
     """Which fresh seeds: episode i is reset with 10**9 + seed * 10**6 + i, and training's seeds lie below 10**9."""
     sampled: bool = False
     """Sample actions as in training; otherwise the likeliest action is taken."""
+    slots: int | None = None
+    """Slots a layer for the agent to act with, None for those it was trained with. One that has learned to keep few
+    memories needs no more than those."""
     json: bool = False
     """Print one JSON object, and nothing else, on standard output."""
     n_envs: int = 16

@@ -163,7 +163,7 @@ def evaluate(config: EvaluateConfig) -> int:
 
 def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
     """Plays the episodes, and the levels, and says what came of it."""
-    run = runs.load(Path(config.run_dir), config.device)
+    run = runs.load(Path(config.run_dir), config.device, config.slots)
     env, deterministic = run.config.env, not config.sampled
     run.model.set_random_seed(config.seed)
     with user_errors(ValueError):

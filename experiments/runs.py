@@ -243,16 +243,17 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def load(run_dir: Path, device_name: str) -> Run:
+def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
     """The settings and the newest model of the run in `run_dir`.
 
     Args:
         run_dir: the run folder.
         device_name: as `--device`.
+        slots: for the agent to act with, in place of those it was trained with; no weight depends on them.
 
     Raises:
-        UserError: if it isn't a run folder, has no model yet or a broken one, is of another version, or the
-            device isn't there.
+        UserError: if it isn't a run folder, has no model yet or a broken one, is of another version, its core has no
+            slots to change, or the device isn't there.
     """
     config = read_config(run_dir)
     device = check_device(device_name)
@@ -261,6 +262,11 @@ def load(run_dir: Path, device_name: str) -> Run:
         raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before the first checkpoint")
     with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
         model = ExpireSpanPPO.load(path, device=device)
+        if slots is not None:
+            if config.core.memory not in ("expiring", "transformer-xl"):
+                raise UserError(f"--slots {slots}: {run_dir} has a core without slots ({config.core.memory})")
+            changed = {"policy_kwargs": model.policy_kwargs | {"slots": slots}}
+            model = ExpireSpanPPO.load(path, device=device, custom_objects=changed)
     with contextlib.closing(make(config.env)) as env:
         if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):
             raise UserError(

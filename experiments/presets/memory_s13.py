@@ -8,7 +8,7 @@ PRESET = Preset(
     demands="look back at the object first, then keep it over the corridor; rushing to a target is half right",
     config=TrainConfig(
         env=EnvConfig(env_id="MiniGrid-MemoryS13-v0", n_envs=128),
-        core=CoreConfig(dim=64, slots=64, max_span=256, ramp_length=8),
+        core=CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8, ramp_power=8),
         agent=AgentConfig(
             n_steps=64,
             segment_length=64,
@@ -20,9 +20,9 @@ PRESET = Preset(
             ent_coef=0.05,
             ent_coef_end=0.002,
             # Long enough free of charge to find out what a memory is good for; then only what is needed.
-            memory_budget_end=2.0,
-            expire_loss_coef=5e-4,
+            memory_budget_end=6.0,
+            expire_loss_coef=4e-5,
         ),
-        total_timesteps=4_000_000,
+        total_timesteps=3_000_000,
     ),
 )

@@ -5,9 +5,11 @@ forgotten. Spans that start short must be lengthened one step of reward after an
 of them gives no gradient at all (`experiments/LOG.md`).
 """
 
+import dataclasses
+
 from experiments.config import AgentConfig, CoreConfig, EnvConfig
 
-MEMORY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8)
+MEMORY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8, ramp_power=8)
 """Of MiniGrid's Memory tasks."""
 MEMORY_AGENT = AgentConfig(
     n_steps=64,
@@ -19,8 +21,9 @@ MEMORY_AGENT = AgentConfig(
     gae_lambda=0.97,
     # A sure way to a target is half right, and an agent that is soon content with it never looks back.
     ent_coef=0.06,
-    ent_coef_end=0.005,
+    ent_coef_end=0.02,
     memory_budget_end=8.0,
+    expire_loss_coef=4e-5,
     stats_window_size=1000,
     precision="tf32",
 )
@@ -31,11 +34,10 @@ CORRIDOR_AGENT = AgentConfig(
     batch_size=8192,
     learning_rate=7e-4,
     learning_rate_end=5e-5,
-    memory_budget_end=12.0,
     stats_window_size=1000,
     precision="tf32",
 )
-"""Of the corridors."""
+"""Of the corridors, but for the price of memory."""
 KEY_AGENT = AgentConfig(
     n_steps=128,
     segment_length=64,
@@ -51,13 +53,21 @@ KEY_AGENT = AgentConfig(
 """Of KeyCorridor, whose environments are Python's, so that there are fewer of them."""
 
 
-def corridor_core(slots: int) -> CoreConfig:
+def corridor_core(slots: int, ramp_length: float) -> CoreConfig:
     """A core for corridors of which so many steps are to be remembered at first.
 
     One layer: of two, the second sees what the first saw, so that cues are handed on from state to state. That reaches
     twice as far as the spans, and no gradient comes from farther on.
     """
-    return CoreConfig(dim=64, depth=1, slots=slots, max_span=2 * slots, ramp_length=8, seq_len=32)
+    return CoreConfig(
+        dim=64, depth=1, slots=slots, max_span=2 * slots, ramp_length=ramp_length, ramp_power=8, seq_len=32
+    )
+
+
+def corridor_agent(slots: int, memory_budget_end: float) -> AgentConfig:
+    """Learning for `corridor_core(slots)`, with so many live memories free of charge in the end."""
+    # The price is charged by the step of span, so that it weighs the less the longer they are.
+    return dataclasses.replace(CORRIDOR_AGENT, memory_budget_end=memory_budget_end, expire_loss_coef=2.5e-3 / slots)
 
 
 def batched(env_id: str, *env_args: str, n_envs: int = 512) -> EnvConfig:

@@ -12,7 +12,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
-from agents.span_coefficient import default_budget, updated_coefficient
+from agents.span_coefficient import coefficient, default_budget
 from expire_span import ExpireSpanCore, Memory
 from tests.agents.models import CORE, clock_model, collect, difference
 from tests.agents.worlds import box
@@ -224,16 +224,11 @@ def test_minigrid_codes_are_names_not_intensities() -> None:
 
 def test_memory_costs_nothing_within_its_budget() -> None:
     """Would catch: a charge while memories fit (spans collapse before they are useful), or one that never comes."""
-    price = updated_coefficient(0.0, live_memories=7.0, budget=8.0, ceiling=1.0)
-    assert price == 0.0
-    price = updated_coefficient(price, live_memories=12.0, budget=8.0, ceiling=1.0)
-    assert price == pytest.approx(0.05)
-    for _ in range(100):
-        price = updated_coefficient(price, live_memories=12.0, budget=8.0, ceiling=1.0)
-    assert price == 1.0
-    price = updated_coefficient(price, live_memories=4.0, budget=8.0, ceiling=1.0)
-    assert price == pytest.approx(0.95)
-    assert updated_coefficient(price, live_memories=0.0, budget=0.0, ceiling=1.0) == 1.0
+    assert coefficient(live_memories=7.0, budget=8.0, ceiling=2.0) == 0.0
+    assert coefficient(live_memories=12.0, budget=8.0, ceiling=2.0) == 1.0
+    assert coefficient(live_memories=16.0, budget=8.0, ceiling=2.0) == 2.0
+    assert coefficient(live_memories=99.0, budget=8.0, ceiling=2.0) == 2.0
+    assert coefficient(live_memories=0.0, budget=0.0, ceiling=2.0) == 2.0
 
 
 def test_the_budget_by_default_can_be_met() -> None:

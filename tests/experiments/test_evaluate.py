@@ -17,6 +17,7 @@ from experiments.environments import TRAINING_SEEDS, fresh_seeds, training_envs
 from experiments.episodes import Episode, correct_turn_rate, success_by_length, success_summary, wilson_interval
 from experiments.evaluate import play, play_batched
 from tests.experiments.conftest import TINY, Cli
+from tests.experiments.test_errors import check
 
 
 def test_json_is_one_object_and_nothing_else(trained: Path) -> None:
@@ -128,3 +129,19 @@ def test_summaries() -> None:
     assert [part["success_rate"] for part in parts.values()] == [1.0, 0.5, 1.0]
     assert success_by_length([episode(True)]) is None
     assert success_summary([episode(True), episode(None)])["success_rate"] is None
+
+
+def test_an_agent_acts_with_fewer_slots(trained: Path, cli: Cli) -> None:
+    """Catches: slots that are taken from the file after all, or weights that depend on them."""
+    few = json.loads(cli("evaluate", trained, "--episodes", 5, "--slots", 2, "--json").out)
+    many = json.loads(cli("evaluate", trained, "--episodes", 5, "--json").out)
+    assert 0 < few["live_memories"] <= 2 < many["live_memories"]
+    check(cli("evaluate", trained, "--slots", -1), "slots=-1 must be 0")
+
+
+def test_slots_of_a_core_that_has_none(tmp_path: Path, cli: Cli) -> None:
+    """Catches: a traceback, or an LSTM that is evaluated as it is without a word."""
+    run = tmp_path / "run"
+    args = ("--env", "ExpireSpan/Corridor-v0", "--env-args", "max_length=9", "--memory", "lstm", *TINY)
+    assert cli("train", *args, "--total-timesteps", 64, "--run-dir", run).status == 0
+    check(cli("evaluate", run, "--slots", 4), "has a core without slots (lstm)")

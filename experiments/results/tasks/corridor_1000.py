@@ -3,15 +3,15 @@
 import dataclasses
 
 from experiments.config import TrainConfig
-from experiments.results.common import CORRIDOR_AGENT, batched, corridor_core
+from experiments.results.common import batched, corridor_agent, corridor_core
 from experiments.results.task import ResultsTask
 
 TASK = ResultsTask(
     title="Corridor up to 1,000",
     config=TrainConfig(
         env=batched("ExpireSpan/Corridor-v0", "min_length=3", "max_length=1000", n_envs=256),
-        core=corridor_core(slots=1024),
-        agent=dataclasses.replace(CORRIDOR_AGENT, batch_size=4096, gamma=0.998),
+        core=corridor_core(slots=1024, ramp_length=32),
+        agent=dataclasses.replace(corridor_agent(slots=1024, memory_budget_end=60), batch_size=4096, gamma=0.998),
         total_timesteps=16_000_000,
     ),
 )

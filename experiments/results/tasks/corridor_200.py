@@ -1,15 +1,15 @@
 """The Corridor of 3 to 200 cells."""
 
 from experiments.config import TrainConfig
-from experiments.results.common import CORRIDOR_AGENT, batched, corridor_core
+from experiments.results.common import batched, corridor_agent, corridor_core
 from experiments.results.task import ResultsTask
 
 TASK = ResultsTask(
     title="Corridor up to 200",
     config=TrainConfig(
         env=batched("ExpireSpan/Corridor-v0", "min_length=3", "max_length=200"),
-        core=corridor_core(slots=256),
-        agent=CORRIDOR_AGENT,
+        core=corridor_core(slots=256, ramp_length=16),
+        agent=corridor_agent(slots=256, memory_budget_end=24),
         total_timesteps=8_000_000,
     ),
 )

@@ -1,15 +1,15 @@
 """The Endless T-Maze, its corridors of 3 to 20 cells; judged on 1,000 corridors in a row, of 3 to 40."""
 
 from experiments.config import TrainConfig
-from experiments.results.common import CORRIDOR_AGENT, batched, corridor_core
+from experiments.results.common import batched, corridor_agent, corridor_core
 from experiments.results.task import Evaluation, ResultsTask
 
 TASK = ResultsTask(
     title="Endless T-Maze, uniform",
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200"),
-        core=corridor_core(slots=64),
-        agent=CORRIDOR_AGENT,
+        core=corridor_core(slots=64, ramp_length=8),
+        agent=corridor_agent(slots=64, memory_budget_end=12),
         total_timesteps=6_000_000,
     ),
     evaluation=Evaluation(episodes=8, env_args=("max_length=40", "max_steps=25000"), measure="correct_turn_rate"),

@@ -10,6 +10,6 @@ TASK = ResultsTask(
         env=batched("MiniGrid-MemoryS13Random-v0", "agent_view_size=3"),
         core=MEMORY_CORE,
         agent=MEMORY_AGENT,
-        total_timesteps=20_000_000,
+        total_timesteps=12_000_000,
     ),
 )
