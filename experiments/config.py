@@ -384,6 +384,10 @@ class BenchConfig:
     """Whether our agent compiles its acting and loss; None does on CUDA. RecurrentPPO can't."""
     seconds: float = 20
     """Least time to measure a row, after its warm-up; whole iterations (rollout and update) are counted."""
+    turns: int | None = None
+    """Parts of the time in which the rows are measured by turns, all of their processes alive, so that each meets the
+    machine's fast and slow minutes; speeds and ratios are medians over them. 1 measures each row to its end before the
+    next one begins. None for 5 on the CPU, 1 on CUDA and for the table over slots."""
     slots_table: bool = False
     """Instead of the rows: our agent alone with 16, 64, 256 and 1024 slots and with spans of up to 256 and 16384 steps;
     the time of one acting step, and memory."""

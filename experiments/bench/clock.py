@@ -76,6 +76,16 @@ class OutsideClock(BaseCallback):
         """The phases of the iterations begun before this one."""
         return self._phases
 
+    def unseen(self, wait: Callable[[], None]) -> Callable[[], None]:
+        """The same, but that what it takes at a rollout's start is no part of the rollout."""
+
+        def waited() -> None:
+            asked = now(self._device)
+            wait()
+            self._rollout_began += now(self._device) - asked
+
+        return waited
+
     def _on_rollout_start(self) -> None:
         self._rollout_began, self._env_before = now(self._device), self._env.seconds
         if self._rollout_ended is not None:
@@ -105,6 +115,8 @@ class Span(NamedTuple):
     """Before it, compilation included."""
     unevenness: float
     """The slowest iteration's time over the fastest's: far above 1 where something else was busy."""
+    speeds: list[float]
+    """Steps a second of each turn."""
 
 
 class Stopwatch(BaseCallback):
@@ -115,37 +127,65 @@ class Stopwatch(BaseCallback):
         warm_up: iterations before that, at least 1.
         device: where the agent computes.
         phases: tells the phases so far, those of the last update included.
+        turns: parts of the time, each measured when it is this row's turn.
+        wait: returns when it is. Rows that are measured by turns meet the same machine, fast or slow as it may be.
     """
 
-    def __init__(self, seconds: float, warm_up: int, device: torch.device, phases: Callable[[], Phases]) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        warm_up: int,
+        device: torch.device,
+        phases: Callable[[], Phases],
+        turns: int = 1,
+        wait: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
-        self._least, self._warm_up, self._device, self._phases = seconds, warm_up, device, phases
+        self._least, self._warm_up, self._device, self._phases = seconds / turns, warm_up, device, phases
+        self._turns, self._wait = turns, wait
         self._iterations = 0
-        self._starts: list[float] = []
         self._created = time.perf_counter()
         self._began: tuple[float, int, Phases] | None = None
+        self._turn_began = self._last = 0.0
+        self._turn_steps = 0
+        self._iteration_times: list[float] = []
+        self._turn_seconds: list[float] = []
+        self._speeds: list[float] = []
         self.span: Span | None = None
         """The result; None until the training has ended by itself."""
 
     def _on_rollout_start(self) -> None:
-        time_now = now(self._device)
-        if self._iterations >= self._warm_up:
-            self._starts.append(time_now)
+        time_now, steps = now(self._device), self.model.num_timesteps
         if self._iterations == self._warm_up:
-            self._began = time_now, self.model.num_timesteps, self._phases()
+            self._began = time_now, steps, self._phases()
+            self._take_turn()
         elif self._began is not None:
-            began, steps, phases = self._began
-            if time_now - began >= self._least:
-                times = np.diff(self._starts)
-                self.span = Span(
-                    self.model.num_timesteps - steps,
-                    steps,
-                    time_now - began,
-                    self._phases().since(phases),
-                    began - self._created,
-                    float(times.max() / times.min()),
-                )
+            self._iteration_times.append(time_now - self._last)
+            self._last = time_now
+            if time_now - self._turn_began >= self._least:
+                self._turn_seconds.append(time_now - self._turn_began)
+                self._speeds.append((steps - self._turn_steps) / self._turn_seconds[-1])
+                if len(self._speeds) < self._turns:
+                    self._take_turn()
+                else:
+                    self.span = self._measured(*self._began)
         self._iterations += 1
+
+    def _take_turn(self) -> None:
+        self._wait()
+        self._turn_began = self._last = now(self._device)
+        self._turn_steps = self.model.num_timesteps
+
+    def _measured(self, began: float, steps: int, phases: Phases) -> Span:
+        return Span(
+            self.model.num_timesteps - steps,
+            steps,
+            sum(self._turn_seconds),
+            self._phases().since(phases),
+            began - self._created,
+            max(self._iteration_times) / min(self._iteration_times),
+            self._speeds,
+        )
 
     def _on_step(self) -> bool:
         # Where a rollout starts a training can't be stopped; it is at this one's first step, which isn't counted.

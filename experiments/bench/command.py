@@ -1,15 +1,19 @@
 """`expire-span bench`: starts the rows, one after the other, and puts them together."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from experiments.bench.memory import environments_that_fit
+from experiments.bench.row import READY
 from experiments.bench.rows import ROWS, STOCK, Job, jobs, train_config
 from experiments.bench.table import print_table
 from experiments.config import BenchConfig, TrainConfig
@@ -22,7 +26,7 @@ Result = dict[str, Any]
 MEASURED = (
     *("device", "device_name", "torch_threads", "steps_per_second", "acting_share", "env_share", "update_share"),
     *("env_alone_steps_per_second", "acting_ms", "peak_memory_mib", "steps", "seconds", "warm_up_seconds"),
-    "unevenness",
+    *("unevenness", "turns"),
 )
 """What a row's process says; null in a row that failed."""
 
@@ -40,12 +44,7 @@ def bench(config: BenchConfig) -> int:
     chosen, notes = jobs(config)
     for note in notes:
         say(f"note: {note}")
-    results = []
-    for number, job in enumerate(chosen, start=1):
-        say(f"[{number}/{len(chosen)}] {job.name} ...")
-        result = measured(job)
-        results.append(result)
-        say(f"[{number}/{len(chosen)}] {job.name}: {_brief(result)}")
+    results = [described(job, answer) for job, answer in zip(chosen, by_turns(chosen), strict=True)]
     add_ratios(results)
     if config.output is not None:
         with user_errors(OSError, prefix=f"--output {config.output} can't be written: "):
@@ -63,6 +62,8 @@ def check(config: BenchConfig) -> None:
     settings.check()
     if not (math.isfinite(config.seconds) and config.seconds > 0):
         raise UserError(f"--seconds {config.seconds}: must be above 0")
+    if config.turns is not None and config.turns < 1:
+        raise UserError(f"--turns {config.turns}: must be at least 1")
     if config.agents == ():
         raise UserError(f"--agents needs the name of a row, or several, of {', '.join(ROWS)}")
     check_device(config.device)
@@ -75,15 +76,44 @@ def check(config: BenchConfig) -> None:
     make(settings.env).close()
 
 
-def measured(job: Job) -> Result:
-    """The row of a job, without its ratio."""
-    answer = run_apart(job)
+def by_turns(chosen: list[Job]) -> list[Result]:
+    """What the rows' processes say, in their order. On the CPU all of them are alive, and measured by turns.
+
+    A machine's speed changes within minutes: of rows that are measured one after the other, one meets the fast minutes.
+    On CUDA they would share the device's memory, so there each is measured to its end before the next one begins.
+    """
+    config = chosen[0].config
+    turns = config.turns or (1 if config.slots_table or check_device(config.device).type == "cuda" else 5)
+    answers: list[Result] = []
+    waiting: list[RowProcess] = []
+    try:
+        for number, job in enumerate(chosen, start=1):
+            say(f"[{number}/{len(chosen)}] {job.name} ...")
+            waiting.append(RowProcess(job, turns))
+            waiting[-1].until_ready()
+            if turns == 1:
+                waiting[-1].take_turn()
+        for turn in range(turns if turns > 1 else 0):
+            say(f"turn {turn + 1} of {turns}")
+            for process in waiting:
+                process.take_turn()
+        answers += [process.answer() for process in waiting]
+    finally:
+        for process in waiting:
+            process.end()
+    for job, answer in zip(chosen, answers, strict=True):
+        say(f"{job.name}: {_brief(answer)}")
+    return answers
+
+
+def described(job: Job, answer: Result) -> Result:
+    """The row of a job, without its ratio, from what its process said."""
     config = job.config
     if answer.get("free_mib") is not None:
         answer["error"] += _that_fit(job, answer["free_mib"])
     row = ROWS[job.key]
     ours = row.agent == "expire-span"
-    described = {
+    settings = {
         "name": job.name,
         "agent": row.agent,
         "env": config.env_id,
@@ -96,23 +126,80 @@ def measured(job: Job) -> Result:
         "slots": config.slots if ours else None,
         "max_span": config.max_span if ours else None,
     }
-    return described | {name: answer.get(name) for name in (*MEASURED, "error")}
+    return settings | {name: answer.get(name) for name in (*MEASURED, "error")}
+
+
+class RowProcess:
+    """`experiments.bench.row` at work on a job, in a process of its own.
+
+    Args:
+        job: the row.
+        turns: parts in which it is measured.
+    """
+
+    def __init__(self, job: Job, turns: int) -> None:
+        # -P: nothing of the folder that we happen to be called in; it may have an `envs` of its own.
+        command = [sys.executable, "-P", "-m", "experiments.bench.row"]
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # `end` closes it
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=_environment()
+        )
+        self._last = ""
+        self._say(json.dumps({"key": job.key, "config": dataclasses.asdict(job.config), "turns": turns}))
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        # What has ended already says so in its answer.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def until_ready(self) -> None:
+        """Waits until it has warmed up, finished a turn, or ended."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._last = line.strip() or self._last
+            if self._last == READY:
+                self._last = ""
+                return
+
+    def take_turn(self) -> None:
+        """Lets it measure a turn, and waits for it."""
+        self._say("")
+        self.until_ready()
+
+    def answer(self) -> Result:
+        """What it said last, once it has ended."""
+        self.until_ready()
+        status = self._process.wait()
+        if status == 0 and self._last:
+            answer: Result = json.loads(self._last)
+            return answer
+        if status < 0:
+            return {"error": f"its process was ended by signal {-status}; 9 is mostly for want of memory"}
+        self._errors.seek(0)
+        last = next((line for line in reversed(self._errors.readlines()) if line.strip()), "it said nothing")
+        return {"error": f"its process ended with status {status}: {last.strip()}"}
+
+    def end(self) -> None:
+        """Ends it, if it hasn't ended."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
 
 
 def run_apart(job: Job) -> Result:
-    """What `experiments.bench.row` says of a job, in a process of its own."""
-    text = json.dumps({"key": job.key, "config": dataclasses.asdict(job.config)})
-    # -P: nothing of the folder that we happen to be called in; it may have an `envs` of its own.
-    command = [sys.executable, "-P", "-m", "experiments.bench.row"]
-    ended = subprocess.run(command, input=text, capture_output=True, text=True, env=_environment(), check=False)
-    lines = ended.stdout.splitlines()
-    if ended.returncode == 0 and lines:
-        answer: Result = json.loads(lines[-1])
-        return answer
-    if ended.returncode < 0:
-        return {"error": f"its process was ended by signal {-ended.returncode}; 9 is mostly for want of memory"}
-    last = next((line for line in reversed(ended.stderr.splitlines()) if line.strip()), "it said nothing")
-    return {"error": f"its process ended with status {ended.returncode}: {last.strip()}"}
+    """What the process of a job says, measured at one go."""
+    process = RowProcess(job, turns=1)
+    try:
+        process.until_ready()
+        process.take_turn()
+        return process.answer()
+    finally:
+        process.end()
 
 
 def _environment() -> dict[str, str]:
@@ -137,15 +224,15 @@ def _that_fit(job: Job, free_mib: float) -> str:
 
 
 def add_ratios(results: list[Result]) -> None:
-    """Gives each row its `ratio` to the stock RecurrentPPO row of the same environment; null without one."""
+    """Gives each row its `ratio` to the stock RecurrentPPO row of the same environment, the median of those of the
+    turns; null without one."""
     stock = {
-        (row["env"], tuple(row["env_args"])): row["steps_per_second"]
-        for row in results
-        if row["name"] == STOCK and row["steps_per_second"]
+        (row["env"], tuple(row["env_args"])): row["turns"] for row in results if row["name"] == STOCK and row["turns"]
     }
     for row in results:
-        base, speed = stock.get((row["env"], tuple(row["env_args"]))), row["steps_per_second"]
-        row["ratio"] = None if base is None or speed is None else round(speed / base, 2)
+        base, speeds = stock.get((row["env"], tuple(row["env_args"]))), row["turns"]
+        ratios = [] if base is None or speeds is None else [a / b for a, b in zip(speeds, base, strict=True)]
+        row["ratio"] = round(median(ratios), 2) if ratios else None
 
 
 def write(path: Path, results: list[Result]) -> None:
@@ -155,4 +242,4 @@ def write(path: Path, results: list[Result]) -> None:
 
 
 def _brief(result: Result) -> str:
-    return f"failed: {result['error']}" if result["error"] else f"{result['steps_per_second']:,.0f} steps/s"
+    return f"failed: {result['error']}" if result.get("error") else f"{result['steps_per_second']:,.0f} steps/s"

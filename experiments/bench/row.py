@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from statistics import median
 from typing import Any, cast
 
 import torch
@@ -27,12 +28,20 @@ from experiments.environments import training_envs
 from experiments.errors import UserError, one_line
 from experiments.runs import check_device
 
+READY = "ready"
+"""What the process prints when it waits for its turn."""
 WARM_UP = {"expire-span": 2, "recurrent-ppo": 1, "ppo": 1}
 """Iterations before the measurement; ours may still compile in its second, on shapes and graphs of the first."""
 
 
-def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
+def measure(key: BenchRow, config: BenchConfig, turns: int, wait: Callable[[], None]) -> dict[str, Any]:
     """Trains until enough was measured.
+
+    Args:
+        key: of the row.
+        config: the settings.
+        turns: parts of the time.
+        wait: called before each; returns when it is this row's turn.
 
     Returns:
         Of a row: device, steps_per_second, the three shares of the time, env_alone_steps_per_second
@@ -51,7 +60,7 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
     recorder = ActionRecorder()
     with closing(make_envs()) as vec_env:
         is_tensors = isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span"
-        span = _span(row, config, vec_env, device, [] if is_tensors else [recorder])
+        span = _span(row, config, vec_env, device, [] if is_tensors else [recorder], turns, wait)
         peak, phases, alone = peak_memory_mib(device), span.phases, None
         if isinstance(vec_env, BatchedVecEnv) and is_tensors:
             env_seconds = seconds_a_step(vec_env, config, device) * span.steps / config.n_envs
@@ -65,7 +74,8 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "torch_threads": torch.get_num_threads(),
-        "steps_per_second": round(span.steps / span.seconds, 1),
+        "steps_per_second": round(median(span.speeds), 1),
+        "turns": [round(speed, 1) for speed in span.speeds],
         "acting_share": round(phases.acting / span.seconds, 4),
         "env_share": round(phases.env / span.seconds, 4),
         "update_share": round(phases.update / span.seconds, 4),
@@ -79,7 +89,15 @@ def measure(key: BenchRow, config: BenchConfig) -> dict[str, Any]:
     }
 
 
-def _span(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device, callbacks: list[BaseCallback]) -> Span:
+def _span(
+    row: Row,
+    config: BenchConfig,
+    vec_env: VecEnv,
+    device: torch.device,
+    callbacks: list[BaseCallback],
+    turns: int,
+    wait: Callable[[], None],
+) -> Span:
     """Trains an agent until the stopwatch stops it."""
     model = build_agent(row, config, vec_env, device)
     if isinstance(model, ExpireSpanPPO):
@@ -89,8 +107,8 @@ def _span(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device, 
         model.set_env(timed)
         clock = OutsideClock(timed, device)
         callbacks = [*callbacks, clock]
-        phases = clock.so_far
-    stopwatch = Stopwatch(config.seconds, WARM_UP[row.agent], device, phases)
+        phases, wait = clock.so_far, clock.unseen(wait)
+    stopwatch = Stopwatch(config.seconds, WARM_UP[row.agent], device, phases, turns, wait)
     model.learn(10**15, callback=[*callbacks, stopwatch])
     assert stopwatch.span is not None, "nothing else ends the training"
     return stopwatch.span
@@ -138,7 +156,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
         device = check_device(config.device)
         if device.type == "cuda":
             free_mib = torch.cuda.mem_get_info(device)[0] / MIB
-        return measure(cast(BenchRow, job["key"]), config)
+        return measure(cast(BenchRow, job["key"]), config, job["turns"], _wait)
     except Exception as error:
         # Whatever it is: the other rows go on.
         if for_want_of_memory(error):
@@ -153,9 +171,15 @@ def for_want_of_memory(error: BaseException | None) -> bool:
     return error is not None
 
 
+def _wait() -> None:
+    """Says that it is ready, and waits for its turn: a line on standard input, or its end."""
+    print("\n" + READY, flush=True)
+    sys.stdin.readline()
+
+
 def main() -> None:
-    """Reads a job, as JSON, from standard input and prints the answer, one line, as the last one."""
-    print("\n" + json.dumps(answer(json.load(sys.stdin))), flush=True)
+    """Reads a job, a line of JSON, from standard input and prints the answer, one line, as the last one."""
+    print("\n" + json.dumps(answer(json.loads(sys.stdin.readline()))), flush=True)
 
 
 if __name__ == "__main__":

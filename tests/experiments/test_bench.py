@@ -66,9 +66,12 @@ def test_rows_side_by_side(cli: Cli, tmp_path: Path) -> None:
         assert min(shares) > 0
         assert 0.8 < sum(shares) < 1.001
         assert result["peak_memory_mib"] > 50
-    stock = [result["steps_per_second"] for result in results if result["name"] == "recurrent-ppo stock"]
+    stock = [result["turns"] for result in results if result["name"] == "recurrent-ppo stock"]
     for result in results:
-        expected = pytest.approx(result["steps_per_second"] / stock[0], abs=0.006) if stock else None
+        assert len(result["turns"]) == 5
+        assert result["steps_per_second"] == float(np.median(result["turns"]))
+        ratios = [ours / theirs for ours, theirs in zip(result["turns"], stock[0], strict=True)] if stock else []
+        expected = pytest.approx(float(np.median(ratios)), abs=0.006) if stock else None
         assert result["ratio"] == expected
 
 
@@ -94,11 +97,12 @@ def test_slots_table(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ratios() -> None:
-    """Catches: a ratio upside down, to another row or another environment, or a number where there's nothing to
-    compare with."""
+    """Catches: a ratio upside down, to another row or another environment, of means over turns of unlike speed, or a
+    number where there's nothing to compare with."""
 
     def result(name: str, env: str, speed: float | None) -> dict[str, Any]:
-        return {"name": name, "env": env, "env_args": [], "steps_per_second": speed}
+        turns = None if speed is None else [speed, 2 * speed, 30.0]
+        return {"name": name, "env": env, "env_args": [], "turns": turns}
 
     results = [
         result("expire-span serial", "A", 500.0),
@@ -209,6 +213,43 @@ def test_phases_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stopwatch.span.unevenness == 1.5
 
 
+def test_waiting_for_a_turn_isnt_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: other rows' turns counted in this one's time, acting or slowest iteration; speeds of all turns alike."""
+    time = FakeTime()
+    monkeypatch.setattr(clock, "time", time)
+    env = TimedVecEnv(SlowEnvs(time))
+    outside = OutsideClock(env, CPU)
+
+    def wait() -> None:
+        time.seconds += 500
+
+    stopwatch = Stopwatch(seconds=20, warm_up=1, device=CPU, phases=outside.so_far, turns=2, wait=outside.unseen(wait))
+    model: Any = FakeModel()
+    for callback in (outside, stopwatch):
+        callback.init_callback(model)
+    for update in (1000, 5, 13, 99):
+        for callback in (outside, stopwatch):
+            callback.on_rollout_start()
+        if not stopwatch.on_step():
+            break
+        time.seconds += 1  # acting
+        env.step(np.zeros(1))
+        for callback in (outside, stopwatch):
+            callback.on_rollout_end()
+        time.seconds += update
+        model.num_timesteps += 8
+    # Turns of 10 seconds at least: one iteration takes 1 + 3 + 5, so that two make the first turn.
+    assert stopwatch.span is None
+    for callback in (outside, stopwatch):
+        callback.on_rollout_start()
+    span = stopwatch.span
+    assert span is not None
+    assert span.speeds == [16 / (9 + 17), 8 / 103]
+    assert (span.steps, span.seconds) == (24, 9 + 17 + 103)
+    assert span.phases == (3, 9, 5 + 13 + 99)
+    assert span.unevenness == 103 / 9
+
+
 def test_env_share_taken_off_acting() -> None:
     """Catches: environments inside a graph counted twice or not at all, or an acting share below 0."""
     assert row.with_env_share(Phases(10.0, 0.0, 5.0), 4.0) == (6.0, 4.0, 5.0)
@@ -236,10 +277,12 @@ def test_out_of_memory_says_how_many_fit(monkeypatch: pytest.MonkeyPatch) -> Non
         return {"peak_memory_mib": 100.0 + 2 * n_envs, "error": None}
 
     monkeypatch.setattr(command, "run_apart", answer)
-    result = command.measured(Job("serial", "expire-span serial", replace(TINY, n_envs=1600)))
+    job = Job("serial", "expire-span serial", replace(TINY, n_envs=1600))
+    result = command.described(job, answer(job))
     assert result["error"] == ("1600 environments don't fit into the device's memory (1,000 MiB free); about 450 do")
     assert result["steps_per_second"] is None
-    result = command.measured(Job("serial", "expire-span serial", replace(TINY, n_envs=16000)))
+    job = Job("serial", "expire-span serial", replace(TINY, n_envs=16000))
+    result = command.described(job, answer(job))
     assert result["error"] == "16000 environments don't fit into the device's memory, nor do 1000"
 
 
@@ -256,7 +299,7 @@ def test_out_of_memory_is_seen(monkeypatch: pytest.MonkeyPatch, wrapped: bool) -
             raise
 
     monkeypatch.setattr(row, "measure", measure)
-    answer = row.answer({"key": "serial", "config": asdict(TINY)})
+    answer = row.answer({"key": "serial", "config": asdict(TINY), "turns": 1})
     assert answer == {"error": "3 environments don't fit into the device's memory", "free_mib": None}
 
 
@@ -268,10 +311,10 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         ("echo 'first' >&2; echo 'last words' >&2; exit 3", "its process ended with status 3: last words"),
     ):
         program = tmp_path / "python"
-        program.write_text(f"#!/bin/sh\ncat > /dev/null\n{script}\n")
+        program.write_text(f"#!/bin/sh\nread -r job\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(program))
-        assert command.measured(job)["error"] == error
+        assert command.run_apart(job)["error"] == error
 
 
 def test_peak_memory_is_this_process_s() -> None:
