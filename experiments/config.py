@@ -98,6 +98,11 @@ class CoreConfig:
         arguments["spans"] = "fixed" if self.memory == "transformer-xl" else "learned"
         return arguments
 
+    @property
+    def slots_of_a_layer(self) -> int | None:
+        """Slots that a layer has; None of a core that has none to count."""
+        return None if self.memory in ("lstm", "gru") else 0 if self.memory == "none" else self.slots
+
 
 @dataclass(frozen=True)
 class AgentConfig:

@@ -21,6 +21,9 @@ from experiments.environments import fresh_seeds, seeded_envs, training_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary
 from experiments.errors import UserError, user_errors
 
+MOST_SLOTS = 100_000
+"""That an agent can be given to act with."""
+
 
 def play(
     model: ExpireSpanPPO, env: EnvConfig, seeds: Sequence[int], n_envs: int = 16, deterministic: bool = True
@@ -152,6 +155,8 @@ def evaluate(config: EvaluateConfig) -> int:
     seeds = fresh_seeds(config.seed, config.episodes)
     if config.n_envs < 1:
         raise UserError(f"--n-envs {config.n_envs}: must be at least 1")
+    if config.slots is not None and not 1 <= config.slots <= MOST_SLOTS:
+        raise UserError(f"--slots {config.slots}: must be between 1 and {MOST_SLOTS}")
     if config.torch_threads < 1:
         raise UserError(f"--torch-threads {config.torch_threads}: must be at least 1")
     torch.set_num_threads(config.torch_threads)
@@ -175,6 +180,7 @@ def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
         "env": env.env_id,
         "env_args": env.env_kwargs,
         "timesteps": run.model.num_timesteps,
+        "slots": config.slots if config.slots is not None else run.config.core.slots_of_a_layer,
         "actions": "deterministic" if deterministic else "sampled",
         "seeds": [seeds[0], seeds[-1]],
         "device": str(run.model.device),
@@ -185,7 +191,8 @@ def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
 def _lines(result: dict[str, Any]) -> list[str]:
     arguments = " ".join(f"{name}={value}" for name, value in result["env_args"].items())
     lines = [
-        f"{result['run']}: {' '.join((result['env'], arguments)).strip()}, trained for {result['timesteps']:,} steps",
+        f"{result['run']}: {' '.join((result['env'], arguments)).strip()}, trained for {result['timesteps']:,} steps"
+        f"{'' if result['slots'] is None else ', slots to act with: ' + str(result['slots'])}",
         f"episodes:      {result['episodes']}, {result['actions']} actions, fresh seeds "
         f"{result['seeds'][0]} to {result['seeds'][1]} (training's lie below 10**9)",
         f"success:       {_success(result) or 'unknown: ' + str(result.get('success_missing'))}",

@@ -265,7 +265,8 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
         if slots is not None:
             if config.core.memory not in ("expiring", "transformer-xl"):
                 raise UserError(f"--slots {slots}: {run_dir} has a core without slots ({config.core.memory})")
-            changed = {"policy_kwargs": model.policy_kwargs | {"slots": slots}}
+            core = dataclasses.replace(config.core, slots=slots)
+            changed = {"policy_kwargs": model.policy_kwargs | core.arguments()}
             model = ExpireSpanPPO.load(path, device=device, custom_objects=changed)
     with contextlib.closing(make(config.env)) as env:
         if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):

@@ -5,7 +5,6 @@ Sources: Sukhbaatar et al. 2021, arXiv 2105.06548 (expire-span); Dai et al. 2019
 Letters: l layers, b batch (environments), t steps, s slots, n = s + t states, h heads, d dim of a head, D dim.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 from typing import NamedTuple, get_args
@@ -296,6 +295,7 @@ def _check_sizes(
     }.items():
         if not isinstance(number, Real) or isinstance(number, bool):
             raise ValueError(f"{name}={number!r} must be a number")
+    greatest = torch.finfo(torch.float32).max
     requirements = [
         (
             dim > 0 and dim % 2 == 0,
@@ -304,9 +304,9 @@ def _check_sizes(
         (heads > 0 and dim % max(heads, 1) == 0, f"heads={heads} must divide dim={dim}"),
         (depth > 0, f"depth={depth} must be at least 1"),
         (slots >= 0, f"slots={slots} must be 0 (no memory) or more"),
-        (0 < max_span < math.inf, f"max_span={max_span} must be greater than 0, and finite"),
-        (0 < ramp_length < math.inf, f"ramp_length={ramp_length} must be greater than 0, and finite"),
-        (0 < ramp_power < math.inf, f"ramp_power={ramp_power} must be greater than 0, and finite"),
+        (0 < max_span < greatest, f"max_span={max_span} must be greater than 0, and finite"),
+        (0 < ramp_length < greatest, f"ramp_length={ramp_length} must be greater than 0, and finite"),
+        (0 < ramp_power <= 100, f"ramp_power={ramp_power} must be greater than 0, and at most 100"),
         (seq_len > 0, f"seq_len={seq_len} must be at least 1"),
         (0 < initial_span < 1, f"initial_span={initial_span} is a share of max_span, between 0 and 1"),
         (spans in get_args(Spans), f"spans={spans!r} must be one of {get_args(Spans)}"),

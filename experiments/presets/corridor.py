@@ -23,7 +23,7 @@ PRESET = Preset(
             # So that spans still move when the budget has fallen.
             learning_rate_end=3e-4,
             memory_budget_end=10.0,
-            expire_loss_coef=5e-5,
+            expire_loss_coef=2e-5,
         ),
         total_timesteps=1_200_000,
     ),

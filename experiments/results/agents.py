@@ -37,8 +37,3 @@ def core_of(agent: str, core: CoreConfig) -> CoreConfig:
         # Nothing fades: its slot is needed before its span ends.
         return dataclasses.replace(core, memory=memory, slots=_SLOTS.get(agent, core.slots), ramp_length=1.0)
     return dataclasses.replace(core, memory=memory)
-
-
-def slots_of(core: CoreConfig) -> int | None:
-    """Slots of a layer; None of a core that has none to count."""
-    return None if core.memory in ("lstm", "gru") else 0 if core.memory == "none" else core.slots

@@ -23,7 +23,6 @@ from experiments.environments import TRAINING_SEEDS, fresh_seeds
 from experiments.episodes import Episode
 from experiments.errors import UserError, user_errors
 from experiments.evaluate import play, play_batched, summarise
-from experiments.results.agents import slots_of
 from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
 from experiments.results.record import RunRecord, write_record
@@ -200,7 +199,7 @@ def _record(cell: Cell, evaluation: dict[str, Any]) -> RunRecord:
         peak_memory_mib=_peak(cell.run_dir),
         goal_steps=learned.steps if learned else None,
         goal_seconds=round(learned.seconds, 1) if learned else None,
-        slots=slots_of(cell.config.core),
+        slots=cell.config.core.slots_of_a_layer,
         curve=thinned(log.points),
         evaluation={name: _finite(value) for name, value in evaluation.items()},
     )

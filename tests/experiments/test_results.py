@@ -107,7 +107,7 @@ def test_every_task_and_agent_can_be_made(name: str) -> None:
         small = dataclasses.replace(cell.config.agent, compile=False, batch_size=2 * cell.config.agent.n_steps)
         build_model(dataclasses.replace(cell.config, env=few, agent=small), vec_env, torch.device("cpu"))
     vec_env.close()
-    slots = {cell.agent: agents.slots_of(cell.config.core) for cell in matrix}
+    slots = {cell.agent: cell.config.core.slots_of_a_layer for cell in matrix}
     own = task.config.core.slots
     assert slots == {"expire-span": own, "transformer-xl": own, "transformer-xl-8": 8, "lstm": None, "none": 0}
 
