@@ -26,7 +26,7 @@ from tyro.conf import Positional, arg
 
 import envs
 from agents import ExpireSpanPPO
-from experiments.errors import UserError
+from experiments.errors import UserError, say
 
 Task = Literal["cartpole", "pendulum"]
 Agent = Literal["expire-span", "no-memory", "recurrent-ppo"]
@@ -170,12 +170,26 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def _check(config: ClassicConfig) -> None:
+    """Raises a `UserError` for settings with which nothing would be compared."""
+    for name, values in (("seeds", config.seeds), ("agents", config.agents)):
+        if not values or len(set(values)) < len(values):
+            raise UserError(f"--{name} {' '.join(map(str, values))}: give one or more, each once")
+    for seed in config.seeds:
+        if not 0 <= seed < EVALUATION_SEED // 1000:
+            raise UserError(f"--seeds {seed}: must be between 0 and {EVALUATION_SEED // 1000 - 1}")
+    for name, number in (("timesteps", config.timesteps), ("episodes", config.episodes)):
+        if number is not None and number < 1:
+            raise UserError(f"--{name} {number}: must be at least 1")
+
+
 def classic(config: ClassicConfig) -> int:
     """Trains all agents with all seeds, prints the table and returns 0.
 
     Raises:
-        UserError: if sb3-contrib isn't installed and is asked for.
+        UserError: for settings out of range, or if sb3-contrib isn't installed and is asked for.
     """
+    _check(config)
     if "recurrent-ppo" in config.agents and importlib.util.find_spec("sb3_contrib") is None:
         raise UserError("--agents recurrent-ppo: sb3-contrib isn't installed: pip install 'expire-span[bench]'")
     torch.set_num_threads(1)
@@ -196,4 +210,5 @@ if __name__ == "__main__":
     try:
         sys.exit(classic(tyro.cli(ClassicConfig, description=ClassicConfig.__doc__)))
     except UserError as error:
-        sys.exit(f"error: {error}")
+        say(f"error: {error}")
+        sys.exit(2)

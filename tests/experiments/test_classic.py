@@ -1,6 +1,8 @@
 """The comparison on tasks without velocities: that it runs, and by name (`-m slow`) what comes of it."""
 
 import dataclasses
+import re
+from typing import Any
 
 import pytest
 
@@ -55,3 +57,20 @@ def test_balances_a_pole_whose_speed_it_must_remember() -> None:
     problem = PROBLEMS["cartpole"]
     assert classic.result("expire-span", problem, seed=0, episodes=100).mean_return > 450
     assert classic.result("no-memory", problem, seed=0, episodes=100).mean_return < 100
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"seeds": (-1,)}, "--seeds -1: must be between 0 and 999"),
+        ({"seeds": (1000,)}, "--seeds 1000: must be between 0 and 999"),
+        ({"seeds": (0, 0)}, "--seeds 0 0: give one or more, each once"),
+        ({"agents": ()}, "--agents : give one or more, each once"),
+        ({"episodes": 0}, "--episodes 0: must be at least 1"),
+        ({"timesteps": 0}, "--timesteps 0: must be at least 1"),
+    ],
+)
+def test_settings_out_of_range(setting: dict[str, Any], said: str) -> None:
+    """Catches: a traceback, an empty table, or one of NaN after all trainings; a seed that is the evaluation's."""
+    with pytest.raises(UserError, match=f"^{re.escape(said)}$"):
+        classic.classic(ClassicConfig("cartpole", **setting))

@@ -90,6 +90,19 @@ def longer(folder: Path, times: int) -> None:
 # --- what is asked for ---
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "said"),
+    [({"episodes": 0}, "evaluation episodes 0: must be at least 1"), ({"env_args": ["foo=5"]}, "foo")],
+)
+def test_an_evaluation_that_cant_be_is_told_before_the_training(
+    folder: Path, cli: Cli, evaluation: dict[str, Any], said: str
+) -> None:
+    """Catches: hours of training that end in an error for a typing mistake."""
+    (folder / "short.json").write_text(json.dumps(TASK | {"evaluation": evaluation}))
+    check(cli(*words(folder)), said)
+    assert not (folder / "runs").exists()
+
+
 @pytest.mark.parametrize("name", tasks.names())
 def test_every_task_and_agent_can_be_made(name: str) -> None:
     """Catches: settings with which a lease of a GPU ends in an error at the first run, or that differ between agents in

@@ -4,6 +4,7 @@ Such a file is a preset's (`experiments/preset_file.py`) with up to three entrie
 `env_args` and `measure`), `objective` and `goal`, each as in `ResultsTask`.
 """
 
+import dataclasses
 import importlib
 import json
 import pkgutil
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments import preset_file
-from experiments.errors import UserError, near_misses
+from experiments.arguments import merged
+from experiments.environments import make
+from experiments.errors import UserError, near_misses, user_errors
 from experiments.results.task import Evaluation, ResultsTask
 from experiments.settings import described, is_of, kinds
 
@@ -53,7 +56,14 @@ def _read(path: Path) -> ResultsTask:
         raise UserError(f"--tasks {path}: evaluation must be an object, such as {{'episodes': 100}}")
     _check(path, "evaluation ", evaluation, Evaluation)
     evaluation = {name: tuple(value) if isinstance(value, list) else value for name, value in evaluation.items()}
-    return ResultsTask(str(record.get("title", path.stem)), config, Evaluation(**evaluation), **arguments)
+    judged = Evaluation(**evaluation)
+    if judged.episodes < 1:
+        raise UserError(f"--tasks {path}: evaluation episodes {judged.episodes}: must be at least 1")
+    # What it can't be judged by is said before hours of training, not after.
+    with user_errors(UserError, prefix=f"--tasks {path}: evaluation: "):
+        env_args = merged(config.env.env_args, judged.env_args, "env_args")
+        make(dataclasses.replace(config.env, env_args=env_args)).close()
+    return ResultsTask(str(record.get("title", path.stem)), config, judged, **arguments)
 
 
 def _check(path: Path, where: str, values: dict[str, Any], section: type[Any]) -> None:
