@@ -7,7 +7,7 @@ MultiDiscrete one, in a row; and for a MultiBinary one two a bit, whether it may
 Letters: b batch, c choices.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -60,14 +60,16 @@ def masked_logits(
     return logits.masked_fill(~masks, never)
 
 
-def checked_masks(masks: Any, n_envs: int, space: spaces.Space[Any], first: int = 0) -> Bool[np.ndarray, " n_envs c"]:
+def checked_masks(
+    masks: Any, n_envs: int, space: spaces.Space[Any], numbers: Sequence[int] | None = None
+) -> Bool[np.ndarray, " n_envs c"]:
     """Masks as one array.
 
     Args:
         masks: one for each environment, of any shape.
         n_envs: environments.
         space: of the actions.
-        first: the number of the first environment, for errors.
+        numbers: of the environments, for errors; default: from 0.
 
     Raises:
         ValueError: for masks of another size, or one that allows no action, naming the environment.
@@ -76,32 +78,33 @@ def checked_masks(masks: Any, n_envs: int, space: spaces.Space[Any], first: int 
     rows = [np.asarray(mask, dtype=bool).reshape(-1) for mask in masks]
     if len(rows) != n_envs:
         raise ValueError(f"there are action masks of {len(rows)} environments, and {n_envs} environments")
-    for number, row in enumerate(rows, start=first):
+    for number, row in zip(range(n_envs) if numbers is None else numbers, rows, strict=True):
         if len(row) != sum(parts):
             raise ValueError(
                 f"the action mask of environment {number} has {len(row)} entries; {space} needs {sum(parts)}"
             )
     stacked = np.stack(rows)
-    check_possible(torch.from_numpy(stacked), space, first)
+    check_possible(torch.from_numpy(stacked), space, numbers)
     return stacked
 
 
-def check_possible(masks: Bool[Tensor, "*steps n_envs c"], space: spaces.Space[Any], first: int = 0) -> None:
+def check_possible(
+    masks: Bool[Tensor, "*steps n_envs c"], space: spaces.Space[Any], numbers: Sequence[int] | None = None
+) -> None:
     """Looks whether each mask allows an action; waits for the device.
 
     Raises:
-        ValueError: where a mask allows nothing in a part of the action, naming the environment, counted from
-            `first`.
+        ValueError: where a mask allows nothing in a part of the action, naming the environment by its
+            number, or counted from 0.
     """
     parts = masks.split(choices_of(space), dim=-1)
     possible = torch.stack([part.any(-1) for part in parts], dim=-1)
     if bool(possible.all()):
         return
     *_, environment, part = (~possible).nonzero()[0].tolist()
+    number = environment if numbers is None else numbers[environment]
     where = f", in part {part} of it" if len(parts) > 1 else ""
-    raise ValueError(
-        f"the action mask of environment {first + environment} allows no action{where}: at least one must be True"
-    )
+    raise ValueError(f"the action mask of environment {number} allows no action{where}: at least one must be True")
 
 
 def has_action_masks(env: gym.Env[Any, Any] | VecEnv) -> bool:
@@ -128,7 +131,7 @@ def uses_masks(env: gym.Env[Any, Any] | VecEnv, use_masking: bool | None) -> boo
     return has_masks
 
 
-def get_action_masks(env: gym.Env[Any, Any] | VecEnv, indices: Iterable[int] | None = None) -> np.ndarray:
+def get_action_masks(env: gym.Env[Any, Any] | VecEnv, indices: int | Iterable[int] | None = None) -> np.ndarray:
     """What may be done in the step to come, for the `action_masks` of `predict`.
 
     Args:
@@ -141,5 +144,7 @@ def get_action_masks(env: gym.Env[Any, Any] | VecEnv, indices: Iterable[int] | N
     if not isinstance(env, VecEnv):
         masks: np.ndarray = checked_masks([env.get_wrapper_attr(METHOD)()], 1, env.action_space)[0]
         return masks
-    numbers = list(range(env.num_envs) if indices is None else indices)
-    return checked_masks(env.env_method(METHOD, indices=numbers), len(numbers), env.action_space, numbers[0])
+    numbers = list(env._get_indices(indices))
+    if not numbers:
+        return np.zeros((0, sum(choices_of(env.action_space))), dtype=bool)
+    return checked_masks(env.env_method(METHOD, indices=numbers), len(numbers), env.action_space, numbers)

@@ -4,6 +4,7 @@ import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,23 @@ def test_a_script_of_maskable_ppo() -> None:
         actions = ours.sample()
         torch.testing.assert_close(ours.log_prob(actions), reference.log_prob(actions))
         torch.testing.assert_close(ours.entropy(), reference.entropy())
+
+
+def test_masks_of_some_environments_name_the_right_one() -> None:
+    """Catches: numbers counted on from the first of them, a plain number, or none at all, that ends in a TypeError."""
+
+    class Masked(gym.Env[np.ndarray, np.int64]):
+        observation_space, action_space = spaces.Box(0, 1, (1,)), spaces.Discrete(2)
+
+        def __init__(self, allowed: bool) -> None:
+            self._allowed = allowed
+
+        def action_masks(self) -> np.ndarray:
+            """Everything, or nothing."""
+            return np.full(2, self._allowed)
+
+    env = DummyVecEnv([partial(Masked, allowed) for allowed in (False, True, True)])
+    with pytest.raises(ValueError, match="environment 0 allows no action"):
+        get_action_masks(env, [2, 0])
+    assert get_action_masks(env, 1).tolist() == [[True, True]]
+    assert get_action_masks(env, []).shape == (0, 2)
