@@ -13,7 +13,16 @@ from torch import nn
 from agents import ExpireSpanPPO
 from tests.agents.worlds import ClockEnv, MaskedClockEnv, box
 
-CORE = {"dim": 16, "depth": 2, "heads": 2, "slots": 5, "max_span": 30, "ramp_length": 4, "seq_len": 8}
+CORE = {
+    "dim": 16,
+    "depth": 2,
+    "heads": 2,
+    "slots": 5,
+    "max_span": 30,
+    "ramp_length": 4,
+    "seq_len": 8,
+    "initial_span": 0.15,
+}
 """Slots are short: episodes are longer, and spans reach beyond."""
 
 CORES: dict[str, dict[str, Any]] = {

@@ -27,7 +27,7 @@ def test_ratio_is_one_before_the_first_update(device: str, core: str) -> None:
         starts = model.rollout_buffer.episode_starts.unflatten(0, (-1, model.rollout_buffer.segment_length))
         assert starts[:, 1:].any(), "no episode started inside a segment"
         if core == "expire-span":
-            assert model.memory_statistics["evicted_live"] > 0.1, "slots weren't short"
+            assert model.memory_statistics["evicted_live"] > 0.03, "slots weren't short"
             assert 0.05 < model.memory_statistics["on_ramp"] < 0.95, "the ramp wasn't at work"
         assert difference(model) < AGREE
         model.train()

@@ -34,6 +34,7 @@ SIZES: dict[str, Any] = {
     "initial_span": st.floats(0.01, 0.99),
     "spans": st.sampled_from(["learned", "fixed"]),
     "backend": st.sampled_from(["plain", "sdpa"]),
+    "ramp_power": st.floats(0.5, 10),
 }
 AGENT: dict[str, Any] = {
     "n_steps": st.integers(1, 20),

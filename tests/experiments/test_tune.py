@@ -214,7 +214,9 @@ def test_a_study_from_the_first_trial_to_the_preset(cli: Cli, tmp_path: Path) ->
     something else than the best trial did."""
     study = tmp_path / "study"
     search = ("--search", "learning_rate=1e-3:1e-1:log", "slots=4:12", "ramp_length=2:20", "batch_size=1:99")
-    result = tuned(cli, study, *CORRIDOR, *search, "--trials", 3, "--startup-trials", 2, "--keep-runs", 2)
+    result = tuned(
+        cli, study, *CORRIDOR, *search, "--pruner", "none", "--trials", 3, "--startup-trials", 2, "--keep-runs", 2
+    )
     assert (result["complete"], result["failed"], result["objective"]) == (3, 0, "success_rate")
     assert [trial["value"] for trial in result["best"]] == sorted((v for _, v in by_number(result)), reverse=True)
     kept = [Path(trial["run"]) for trial in result["best"] if trial["run"]]
