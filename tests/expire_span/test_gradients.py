@@ -204,8 +204,8 @@ def test_the_mean_span_is_that_of_the_segments_own_states() -> None:
     first = core(x[:, :40])
     second = core(x[:, 40:], first.memory)
     expected = run_reference(core, SHORT, x).spans
-    assert first.mean_span.item() == pytest.approx(float(expected[..., :40].mean()))
-    assert second.mean_span.item() == pytest.approx(float(expected[..., 40:].mean()))
+    assert first.mean_span.item() == pytest.approx(expected[..., :40].mean().item())
+    assert second.mean_span.item() == pytest.approx(expected[..., 40:].mean().item())
 
 
 def test_a_power_of_the_mask_spreads_the_gradient_over_the_ramp() -> None:
