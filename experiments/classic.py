@@ -71,7 +71,8 @@ PROBLEMS: Mapping[Task, Problem] = {
         # As in sb3-contrib's own test on this task.
         shared={"n_steps": 128, "batch_size": 256, "n_epochs": 10, "gae_lambda": 0.98, "max_grad_norm": 1.0},
         ours={"learning_rate": LinearSchedule(7e-4, 0.0, 1.0), "ent_coef": 0.0},
-        memory={**_SHORT, "net_arch": [64]},
+        # Spans that fill the slots at first failed with one seed of three.
+        memory={**_SHORT, "net_arch": [64], "initial_span": 0.1},
         recurrent={
             "learning_rate": 7e-4,
             "policy_kwargs": {"lstm_hidden_size": 64, "net_arch": {"vf": [64]}, "ortho_init": False},
