@@ -77,8 +77,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             to 64.
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
             nor the budget has a meaning for a core without spans, such as an LSTM.
-        memory_budget: live memories a step and layer that cost nothing (see `updated_coefficient`), or a schedule;
-            default: see `default_budget`; 0 charges always, with `expire_loss_coef` as a constant.
+        memory_budget: live memories a step and layer that cost nothing, or a schedule (see `agents.span_coefficient`,
+            also for the default); 0 charges always, with `expire_loss_coef` as a constant.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
             (autocast to bfloat16). Spans, ages and masks are float32 in each.
         compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.

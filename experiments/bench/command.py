@@ -1,4 +1,4 @@
-"""`expire-span bench`: starts the rows, one after the other, and puts them together."""
+"""`expire-span bench`: lets the rows be measured, by turns or one after the other, and puts them together."""
 
 import contextlib
 import dataclasses
@@ -84,7 +84,6 @@ def by_turns(chosen: list[Job]) -> list[Result]:
     """
     config = chosen[0].config
     turns = config.turns or (1 if config.slots_table or check_device(config.device).type == "cuda" else 5)
-    answers: list[Result] = []
     waiting: list[RowProcess] = []
     try:
         for number, job in enumerate(chosen, start=1):
@@ -97,7 +96,7 @@ def by_turns(chosen: list[Job]) -> list[Result]:
             say(f"turn {turn + 1} of {turns}")
             for process in waiting:
                 process.take_turn()
-        answers += [process.answer() for process in waiting]
+        answers = [process.answer() for process in waiting]
     finally:
         for process in waiting:
             process.end()
