@@ -1,10 +1,9 @@
 """`expire-span evaluate`."""
 
 import contextlib
-import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from agents.action_masks import get_action_masks, uses_masks
 from experiments import runs
 from experiments.acting import Actor, live_memories
 from experiments.config import EnvConfig, EvaluateConfig
-from experiments.environments import fresh_seeds, seeded_envs, training_envs
+from experiments.environments import fresh_seeds, seeded_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary
 from experiments.errors import UserError, user_errors
 
@@ -47,31 +46,9 @@ def play(
     shares = [list(range(j, len(seeds), n_envs)) for j in range(n_envs)]
     vec_env = seeded_envs(env, [[seeds[i] for i in share] for share in shares])
     try:
-        episodes = _play(model, vec_env, shares, seeds, deterministic)
-        assert episodes is not None
-        return episodes
+        return _play(model, vec_env, shares, seeds, deterministic)
     finally:
         vec_env.close()
-
-
-def play_batched(
-    model: ExpireSpanPPO, env: EnvConfig, seed: int, episodes: int, is_stopped: Callable[[], bool] = lambda: False
-) -> list[Episode] | None:
-    """Plays one episode in each of as many batched environments, all at once on the model's device, with the likeliest
-    actions.
-
-    Args:
-        model: the agent.
-        env: an environment that has a batched version.
-        seed: of the episodes, `TRAINING_SEEDS` or more for fresh ones.
-        episodes: how many.
-        is_stopped: asked before each step.
-
-    Returns:
-        The episodes by the number of their environment, which stands as their seed; None once it is stopped.
-    """
-    vec_env = training_envs(dataclasses.replace(env, vec_env="batched", n_envs=episodes), seed, model.device)
-    return _play(model, vec_env, [[j] for j in range(episodes)], range(episodes), True, is_stopped)
 
 
 def _play(
@@ -80,8 +57,7 @@ def _play(
     shares: list[list[int]],
     seeds: Sequence[int],
     deterministic: bool,
-    is_stopped: Callable[[], bool] = lambda: False,
-) -> list[Episode] | None:
+) -> list[Episode]:
     n_envs = len(shares)
     actor, masked = Actor(model, n_envs, deterministic), uses_masks(vec_env, model.use_masking)
     episodes: dict[int, Episode] = {}
@@ -89,8 +65,6 @@ def _play(
     live = np.zeros(n_envs)
     observations, starts = vec_env.reset(), np.ones(n_envs, dtype=bool)
     while len(episodes) < len(seeds):
-        if is_stopped():
-            return None
         actions, step = actor.act(observations, starts, get_action_masks(vec_env) if masked else None)
         seen = live_memories(step)
         live += 0 if seen is None else seen

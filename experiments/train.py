@@ -287,9 +287,6 @@ def make_room(config: TrainConfig) -> None:
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()
-    if torch.cuda.is_available() or config.agent.compile:
-        # PyTorch compiles a function for so many models only, and runs it uncompiled from then on.
-        torch.compiler.reset()
 
 
 def train(config: TrainConfig, program: str, arguments: list[str]) -> int:

@@ -16,13 +16,14 @@ from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointSeries
 from experiments import runs
 from experiments.arguments import merged
+from experiments.batched_play import play_batched
 from experiments.bench.memory import peak_memory_mib
 from experiments.callbacks import StopRequest
 from experiments.config import EnvConfig, ResultsConfig, TrainConfig
 from experiments.environments import TRAINING_SEEDS, fresh_seeds
 from experiments.episodes import Episode
 from experiments.errors import UserError, user_errors
-from experiments.evaluate import play, play_batched, summarise
+from experiments.evaluate import play, summarise
 from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
 from experiments.results.record import RunRecord, write_record

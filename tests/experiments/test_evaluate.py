@@ -12,10 +12,11 @@ from torch import nn
 
 from agents import ExpireSpanPPO
 from experiments import runs
+from experiments.batched_play import play_batched
 from experiments.config import EnvConfig
 from experiments.environments import TRAINING_SEEDS, fresh_seeds, training_envs
 from experiments.episodes import Episode, correct_turn_rate, success_by_length, success_summary, wilson_interval
-from experiments.evaluate import play, play_batched
+from experiments.evaluate import play
 from tests.experiments.conftest import TINY, Cli
 from tests.experiments.test_errors import check
 
