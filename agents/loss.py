@@ -20,6 +20,7 @@ class Weights(NamedTuple):
     ent_coef: Float[Tensor, ""]
     vf_coef: Float[Tensor, ""]
     span_coef: Float[Tensor, ""]
+    read_coef: Float[Tensor, ""]
 
     @staticmethod
     def of(
@@ -29,10 +30,12 @@ class Weights(NamedTuple):
         ent_coef: float,
         vf_coef: float,
         span_coef: float,
+        read_coef: float,
     ) -> "Weights":
         """These numbers on a device, in one copy."""
         numbers = torch.tensor(
-            (clip_range, 0.0 if clip_range_vf is None else clip_range_vf, ent_coef, vf_coef, span_coef), device=device
+            (clip_range, 0.0 if clip_range_vf is None else clip_range_vf, ent_coef, vf_coef, span_coef, read_coef),
+            device=device,
         ).unbind()
         return Weights(numbers[0], None if clip_range_vf is None else numbers[1], *numbers[2:])
 
@@ -46,6 +49,8 @@ class LossParts(NamedTuple):
     entropy_loss: Float[Tensor, ""]
     span_loss: Float[Tensor, ""]
     """Mean span of the states, in steps; 0 of a core without spans."""
+    read_shortfall: Float[Tensor, ""]
+    """Steps that spans of states that were read fall short, a step; 0 of a core without spans, or a margin."""
     approx_kl: Float[Tensor, ""]
     """Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html"""
     clip_fraction: Float[Tensor, ""]
@@ -75,8 +80,9 @@ def ppo_loss(
         values = batch.old_values + change
     value_loss = functional.mse_loss(values, batch.returns)
     entropy = -now.log_prob.mean() if now.entropy is None else now.entropy.mean()
-    loss = policy_loss - weights.ent_coef * entropy + weights.vf_coef * value_loss + weights.span_coef * now.mean_span
+    loss = policy_loss - weights.ent_coef * entropy + weights.vf_coef * value_loss
+    loss = loss + weights.span_coef * now.mean_span + weights.read_coef * now.read_shortfall
     approx_kl = (ratio - 1 - log_ratio).mean()
     clip_fraction = ((ratio - 1).abs() > clip).float().mean()
-    parts = (policy_loss, value_loss, -entropy, now.mean_span, approx_kl, clip_fraction)
+    parts = (policy_loss, value_loss, -entropy, now.mean_span, now.read_shortfall, approx_kl, clip_fraction)
     return LossParts(loss, *(part.detach() for part in parts))

@@ -83,6 +83,8 @@ class Evaluation(NamedTuple):
     """None where the action distribution has no closed form."""
     mean_span: Float[Tensor, ""]
     """Of the segments' states and the layers, in steps; 0 of a core without spans."""
+    read_shortfall: Float[Tensor, ""]
+    """See `expire_span.CoreOutput`; 0 of a core without spans."""
 
 
 class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
@@ -102,7 +104,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             an `agents.cores.MemoryCore`. It gets the keyword arguments that aren't the policy's: see
             `agents.cores.choice` for those of the four and their defaults (`dim` 128, `depth` 2; of an expiring memory
             `heads`, `slots`, `max_span`, `ramp_length`, `seq_len`, `spans`, `initial_span`, `backend`,
-            `ramp_power`).
+            `ramp_power`, `read_margin`).
         features_extractor_class: default by the policy's name: `MlpPolicy` embeds MiniGrid's codes and flattens
             everything else, `CnnPolicy` takes SB3's `NatureCNN`, `MultiInputPolicy` its `CombinedExtractor`.
 
@@ -304,7 +306,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             values.reshape(shape),
             log_prob.reshape(shape),
             None if entropy is None else entropy.reshape(shape),
-            out.mean_span if isinstance(out, CoreOutput) else values.new_zeros(()),
+            *((out.mean_span, out.read_shortfall) if isinstance(out, CoreOutput) else values.new_zeros(2).unbind()),
         )
 
     def _embedded(self, obs: PyTorchObs) -> Float[Tensor, "batch dim"]:

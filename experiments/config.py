@@ -77,6 +77,9 @@ class CoreConfig:
     ramp_power: float = 1.0
     """A state's weight in attention is its mask to this power; 1 is the paper's, 8 lets the reward's gradient reach
     a span all along the ramp."""
+    read_margin: float = 0.0
+    """A state is to live so many times the age at which attention reads it, 1 or more: reading holds its span, however
+    dear memory is. 0: nothing but the reward does."""
     seq_len: int = 64
     """Ages below this have a relative position in attention; older states have none."""
     initial_span: float | None = None

@@ -17,7 +17,7 @@ from torch.nn import functional
 from expire_span.attention import Backend, Projection
 from expire_span.block import ExpireSpanBlock
 from expire_span.memory import Cache, CacheWrite, Memory, forget
-from expire_span.span import Spans, expire_mask, span_loss
+from expire_span.span import Spans, expire_mask, read_shortfall, span_loss
 from expire_span.visibility import Timeline, compete, keepers, weakest_slot
 
 
@@ -33,6 +33,9 @@ class CoreOutput(NamedTuple):
     """Mean over the segment's own states and the layers, in steps: what the span loss comes to in a stream without end,
     where each state lives its life out. States that outlive their episode are never on the ramp, and so never charged
     by the span loss; by this they are."""
+    read_shortfall: Float[Tensor, ""]
+    """Steps by which spans of states that were read fall short of `read_margin` times their age then: sum over states,
+    mean over queries and layers. 0 without a margin."""
 
 
 class StepOutput(NamedTuple):
@@ -67,6 +70,8 @@ class ExpireSpanCore(nn.Module):
         backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"` (without gradients only).
         ramp_power: p, by which a state's weight in attention is m^p; 1 is the paper's, higher ones let the reward's
             gradient reach a span all along the ramp (see `expire_span.span.log_mask`).
+        read_margin: how many times the age at which it is read a state is to live, for `read_shortfall`; 0: nothing
+            is asked for.
 
     Raises:
         ValueError: for sizes that don't fit.
@@ -87,14 +92,17 @@ class ExpireSpanCore(nn.Module):
         random_shortening: bool = False,
         backend: Backend = "plain",
         ramp_power: float = 1.0,
+        read_margin: float = 0.0,
     ) -> None:
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
         _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
+        _check_margin(read_margin, backend)
         self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
         self.random_shortening, self.spans, self.ramp_power = random_shortening, spans, ramp_power
+        self.read_margin = read_margin
         self.blocks = nn.ModuleList(
             ExpireSpanBlock(dim, heads, seq_len, max_span, ramp_length, self.initial_span, spans, backend, ramp_power)
             for _ in range(depth)
@@ -131,7 +139,7 @@ class ExpireSpanCore(nn.Module):
         oldest = None
         if self.training and self.random_shortening:
             oldest = torch.rand(x.shape[0], 1, device=x.device) * self.max_span
-        mems, elapsed_times, losses, spans_of_own = [], [], [], []
+        mems, elapsed_times, losses, spans_of_own, shortfalls = [], [], [], [], []
         for block, mem, elapsed in zip(self._layers, memory.mems, memory.elapsed_times, strict=True):
             normed = block.norm(x)
             past, own = block.project(block.norm(mem)), block.project(normed)
@@ -143,12 +151,21 @@ class ExpireSpanCore(nn.Module):
             attended = block(x, normed, past, own, spans, ages, visible)
             losses.append(span_loss(spans, attended.mask, self.ramp_length))
             spans_of_own.append(own.spans.mean())
+            shortfalls.append(self._shortfall(spans, attended.weights, ages))
             index, kept_ages = keepers(timeline, competition.rank, self.slots)
             mems.append(torch.cat((mem, x), dim=1).gather(1, index[..., None].expand(-1, -1, self.dim)))
             elapsed_times.append(kept_ages)
             x = attended.output
         after = Memory(torch.stack(mems), torch.stack(elapsed_times))
-        return CoreOutput(self.norm(x), after, torch.stack(losses).mean(), torch.stack(spans_of_own).mean())
+        means = (torch.stack(parts).mean() for parts in (losses, spans_of_own, shortfalls))
+        return CoreOutput(self.norm(x), after, *means)
+
+    def _shortfall(
+        self, spans: Float[Tensor, "b n"], weights: Float[Tensor, "b h t n"] | None, ages: Float[Tensor, "b t n"]
+    ) -> Float[Tensor, ""]:
+        if self.spans == "fixed" or not self.read_margin or weights is None:
+            return spans.new_zeros(())
+        return read_shortfall(spans, weights, ages, self.read_margin, self.max_span)
 
     def cache(self, memory: Memory) -> Cache:
         """The memory with keys, values and spans as the weights are now; what `step` works on.
@@ -268,6 +285,15 @@ def _step(
     lost_mask = expire_mask(loser, torch.ones_like(loser), block.ramp_length)  # as the next step would have seen it
     write = CacheWrite(slot, kept, states[:, 0], own.keys[:, :, 0], own.values[:, :, 0], span, ages)
     return attended.output, _LayerStep(write, attended.mask[:, 0, :slots], attended.weights[:, :, 0], lost_mask > 0)
+
+
+def _check_margin(read_margin: float, backend: str) -> None:
+    if not isinstance(read_margin, Real) or isinstance(read_margin, bool):
+        raise ValueError(f"read_margin={read_margin!r} must be a number")
+    if not (read_margin == 0 or 1 <= read_margin <= 100):
+        raise ValueError(f"read_margin={read_margin} must be 0, or between 1 and 100")
+    if read_margin and backend != "plain":
+        raise ValueError(f"read_margin={read_margin} needs backend='plain', the only one that tells what is read")
 
 
 def _check_sizes(

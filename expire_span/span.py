@@ -74,6 +74,39 @@ def log_mask(
     return power * torch.where(live, mask, 1).log().masked_fill(~live, -torch.inf)
 
 
+READ = 0.5
+"""Attention weight, of a head, from which on a state counts as read."""
+
+
+def read_shortfall(
+    spans: Float[Tensor, "b n"],
+    weights: Float[Tensor, "b h t n"],
+    ages: Float[Tensor, "b t n"],
+    margin: float,
+    max_span: float,
+) -> Float[Tensor, ""]:
+    """By how many steps the spans of states that were read fall short of `margin` times the age they were read at.
+
+    Ours, not the paper's. The reward's gradient holds a span that is about to be too short, and nothing else does: a
+    state that is read long before it fades is worn away with those that are never read, and one that has faded before
+    it was needed gives no gradient any more. By this, reading alone holds a span, and with a margin above 1 it grows
+    until it is ample.
+
+    Args:
+        spans: e, in steps.
+        weights: of attention, heads by queries by states.
+        ages: of each state for each query; infinite in an empty slot, which is never read.
+        margin: how many times the age that a state was read at it is to live.
+        max_span: no span can be longer.
+
+    Returns:
+        The sum over states, a query.
+    """
+    was_read = weights.detach().amax(1) >= READ
+    wanted = torch.where(was_read, ages, 0).amax(1) * margin
+    return (wanted.clamp(max=max_span) - spans).relu().sum() / ages.shape[:2].numel()
+
+
 def span_loss(spans: Float[Tensor, "b n"], mask: Float[Tensor, "b t n"], ramp_length: float) -> Float[Tensor, ""]:
     """The sum of e / R over the states on the ramp (0 < m < 1), mean over queries.
 

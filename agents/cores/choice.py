@@ -27,6 +27,7 @@ def expire_span(
     initial_span: float | None = None,
     backend: Any = "plain",
     ramp_power: float = 1.0,
+    read_margin: float = 0.0,
 ) -> ExpireSpanCore:
     """A transformer whose memories expire; arguments as `expire_span.ExpireSpanCore`.
 
@@ -49,6 +50,7 @@ def expire_span(
         initial_span=initial_span,
         backend=backend,
         ramp_power=ramp_power,
+        read_margin=read_margin,
     )
 
 

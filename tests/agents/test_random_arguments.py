@@ -35,6 +35,7 @@ SIZES: dict[str, Any] = {
     "spans": st.sampled_from(["learned", "fixed"]),
     "backend": st.sampled_from(["plain", "sdpa"]),
     "ramp_power": st.floats(0.5, 10),
+    "read_margin": st.just(0.0) | st.floats(1, 10),
 }
 AGENT: dict[str, Any] = {
     "n_steps": st.integers(1, 20),

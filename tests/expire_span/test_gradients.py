@@ -7,7 +7,7 @@ import torch
 
 from expire_span import ExpireSpanCore, Memory
 from expire_span.attention import CausalAttention
-from expire_span.span import log_mask
+from expire_span.span import log_mask, read_shortfall
 from tests.expire_span.cases import SHORT, make_core, make_stream, run_segments, run_steps
 from tests.expire_span.reference import Settings, run_reference
 
@@ -224,3 +224,51 @@ def test_a_power_of_the_mask_spreads_the_gradient_over_the_ramp() -> None:
     weight, gradient = weight_and_gradient(8.0)
     assert weight == pytest.approx(0.811, abs=1e-3)
     assert gradient == pytest.approx(8 / 0.5 * weight * (1 - weight), rel=1e-5)
+
+
+def test_what_was_read_asks_for_a_span_of_so_many_times_its_age() -> None:
+    """By hand: catches ages of states that weren't read, one demand for each query or head instead of the greatest, a
+    demand beyond the longest span, a gradient for spans that are long enough, and an empty slot's infinite age."""
+    spans = torch.tensor([[9.0, 5.0, 5.0, 5.0]], requires_grad=True)
+    ages = torch.tensor([[[torch.inf, 4.0, 1.0, 0.0], [torch.inf, 5.0, 2.0, 1.0]]])
+    weights = torch.zeros(1, 2, 2, 4)
+    weights[0, 0, 0, 1] = 0.9  # at age 4, and by the other head at age 5: ten steps are asked for
+    weights[0, 1, 1, 1] = 0.6
+    weights[0, 0, 1, 2] = 0.7  # at age 2: four steps, which it has
+    weights[0, 1, 0, 2:] = 0.45  # not read by this head
+    shortfall = read_shortfall(spans, weights, ages, margin=2.0, max_span=100.0)
+    assert shortfall.item() == pytest.approx((10 - 5) / 2)
+    shortfall.backward()
+    assert spans.grad is not None
+    assert spans.grad.tolist() == [[0.0, -0.5, 0.0, 0.0]]
+    assert read_shortfall(spans, weights, ages, margin=2.0, max_span=7.0).item() == pytest.approx((7 - 5) / 2)
+
+
+def test_reading_lengthens_spans_and_changes_nothing_else() -> None:
+    """Catches a shortfall that isn't of the layer's own attention, is also charged of a fixed span, has a gradient
+    through what is read, or changes the outputs."""
+    torch.manual_seed(0)
+    x = 3 * make_stream(SHORT, steps=40).float()
+    sizes: dict[str, Any] = {"dim": SHORT.dim, "depth": 1, "heads": 1, "slots": 16, "max_span": 32, "ramp_length": 4}
+    cores = {margin: ExpireSpanCore(**sizes, initial_span=0.2, read_margin=margin) for margin in (0.0, 1.0, 3.0)}
+    for core in cores.values():
+        core.load_state_dict(cores[0.0].state_dict())
+    outs = {margin: core(x) for margin, core in cores.items()}
+    assert all(torch.equal(out.output, outs[0.0].output) for out in outs.values())
+    assert 0 == outs[0.0].read_shortfall < outs[1.0].read_shortfall < outs[3.0].read_shortfall
+    outs[3.0].read_shortfall.backward()
+    touched = {name for name, weight in cores[3.0].named_parameters() if weight.grad is not None and weight.grad.any()}
+    assert {name.split(".")[2] for name in touched} <= {"expire_span", "norm"}
+    bias = cores[3.0].blocks[0].get_parameter("expire_span.to_expiration.bias")
+    assert bias.grad is not None
+    assert bias.grad.item() < 0  # so a step of gradient descent lengthens
+    assert ExpireSpanCore(**sizes, spans="fixed", read_margin=3.0)(x).read_shortfall == 0
+
+
+@pytest.mark.parametrize("margin", [-1, 0.5, 101, float("nan")])
+def test_margins_that_can_not_be(margin: float) -> None:
+    """Catches a margin that would let what is read die sooner, and a message that doesn't say what is right."""
+    with pytest.raises(ValueError, match="read_margin="):
+        ExpireSpanCore(8, 1, read_margin=margin)
+    with pytest.raises(ValueError, match="needs backend='plain'"):
+        ExpireSpanCore(8, 1, read_margin=2, backend="sdpa")
