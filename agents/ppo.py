@@ -37,7 +37,7 @@ from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments
 from agents.saving import model_from_tree, model_to_tree, resume_training, training_to_tree
 from agents.space_checks import check_spaces
-from agents.span_coefficient import READ, coefficient, default_budget
+from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
 from expire_span import ExpireSpanCore
 
@@ -527,15 +527,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)
 
         began = time.perf_counter()
-        weights = Weights.of(
-            self.device,
-            clip_range,
-            clip_range_vf,
-            self.ent_coef,
-            self.vf_coef,
-            self.span_coefficient,
-            READ * self.expire_loss_coef,
-        )
+        weights = Weights.of(self.device, clip_range, clip_range_vf, self.ent_coef, self.vf_coef, self.span_coefficient)
         if self._gradient is None:
             self._gradient = MinibatchGradient(
                 self.policy,

@@ -2,10 +2,6 @@
 
 from expire_span import ExpireSpanCore
 
-READ = 10.0
-"""What a step costs by which the span of a state that was read falls short, in prices of a step of span at the ceiling:
-many states aren't read for each one that is, and one predictor serves all of them."""
-
 
 def default_budget(core: object) -> float:
     """Live memories that cost nothing unless it is said: those that the ramp keeps alive anyway, and half of the other

@@ -14,14 +14,14 @@ MEMORY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8, ramp_pow
 MEMORY_AGENT = AgentConfig(
     n_steps=64,
     segment_length=64,
-    batch_size=4096,
+    batch_size=8192,
     learning_rate=7e-4,
     learning_rate_end=1e-4,
     gamma=0.998,
     gae_lambda=0.97,
     # A sure way to a target is half right, and an agent that is soon content with it never looks back.
-    ent_coef=0.06,
-    ent_coef_end=0.02,
+    ent_coef=0.05,
+    ent_coef_end=0.005,
     memory_budget_end=8.0,
     expire_loss_coef=4e-5,
     stats_window_size=1000,
@@ -70,7 +70,7 @@ def corridor_agent(slots: int, memory_budget_end: float) -> AgentConfig:
     return dataclasses.replace(CORRIDOR_AGENT, memory_budget_end=memory_budget_end, expire_loss_coef=2.5e-3 / slots)
 
 
-def batched(env_id: str, *env_args: str, n_envs: int = 512) -> EnvConfig:
+def batched(env_id: str, *env_args: str, n_envs: int = 2048) -> EnvConfig:
     """Environments that step as tensors."""
     return EnvConfig(env_id=env_id, env_args=env_args, n_envs=n_envs, vec_env="batched")
 

@@ -7,7 +7,9 @@ from experiments.results.task import Evaluation, ResultsTask
 TASK = ResultsTask(
     title="Endless T-Maze, fixed",
     config=TrainConfig(
-        env=batched("ExpireSpan/EndlessTMaze-v0", "length_distribution=fixed", "max_length=10", "max_steps=200"),
+        env=batched(
+            "ExpireSpan/EndlessTMaze-v0", "length_distribution=fixed", "max_length=10", "max_steps=200", n_envs=512
+        ),
         core=corridor_core(slots=64, ramp_length=8),
         agent=corridor_agent(slots=64, memory_budget_end=12),
         total_timesteps=6_000_000,

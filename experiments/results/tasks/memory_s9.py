@@ -10,6 +10,6 @@ TASK = ResultsTask(
         env=batched("MiniGrid-MemoryS9-v0", "agent_view_size=3"),
         core=MEMORY_CORE,
         agent=MEMORY_AGENT,
-        total_timesteps=8_000_000,
+        total_timesteps=6_000_000,
     ),
 )
