@@ -10,7 +10,7 @@ from torch.nn import functional
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import Minibatch
 
-READ = 30.0
+READ = 200.0
 """Prices of a step of span that are paid for a step by which the span of a state that was read falls short: for each
 state that is read there are many that aren't, and one predictor serves them all."""
 

@@ -77,6 +77,9 @@ def log_mask(
 READ = 0.5
 """Attention weight, of a head, from which on a state counts as read."""
 
+REACHED = 0.9
+"""Share of the longest span that is asked for at most: more of a sigmoid is a push that never ends."""
+
 
 def read_shortfall(
     spans: Float[Tensor, "b n"],
@@ -104,7 +107,7 @@ def read_shortfall(
     """
     was_read = weights.detach().amax(1) >= READ
     wanted = torch.where(was_read, ages, 0).amax(1) * margin
-    return (wanted.clamp(max=max_span) - spans).relu().sum() / ages.shape[:2].numel()
+    return (wanted.clamp(max=REACHED * max_span) - spans).relu().sum() / ages.shape[:2].numel()
 
 
 def span_loss(spans: Float[Tensor, "b n"], mask: Float[Tensor, "b t n"], ramp_length: float) -> Float[Tensor, ""]:
