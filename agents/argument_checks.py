@@ -57,6 +57,7 @@ ARGUMENTS: Mapping[str, Allowed] = {
     "stats_window_size": Allowed(low=1, whole=True),
     "seed": Allowed(high=2**32 - 1, whole=True, none=True),
     "expire_loss_coef": Allowed(),
+    "read_loss_coef": Allowed(),
     "memory_budget": Allowed(schedule=True, none=True),
 }
 """Arguments of `ExpireSpanPPO`; those of rollouts and segments are checked where these are cut."""

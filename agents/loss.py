@@ -10,10 +10,6 @@ from torch.nn import functional
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import Minibatch
 
-READ = 200.0
-"""Prices of a step of span that are paid for a step by which the span of a state that was read falls short: for each
-state that is read there are many that aren't, and one predictor serves them all."""
-
 
 class Weights(NamedTuple):
     """What changes from rollout to rollout, as tensors: a number would be compiled in, and compiled anew."""
@@ -24,6 +20,7 @@ class Weights(NamedTuple):
     ent_coef: Float[Tensor, ""]
     vf_coef: Float[Tensor, ""]
     span_coef: Float[Tensor, ""]
+    read_coef: Float[Tensor, ""]
 
     @staticmethod
     def of(
@@ -33,10 +30,11 @@ class Weights(NamedTuple):
         ent_coef: float,
         vf_coef: float,
         span_coef: float,
+        read_coef: float,
     ) -> "Weights":
         """These numbers on a device, in one copy."""
         numbers = torch.tensor(
-            (clip_range, 0.0 if clip_range_vf is None else clip_range_vf, ent_coef, vf_coef, span_coef),
+            (clip_range, 0.0 if clip_range_vf is None else clip_range_vf, ent_coef, vf_coef, span_coef, read_coef),
             device=device,
         ).unbind()
         return Weights(numbers[0], None if clip_range_vf is None else numbers[1], *numbers[2:])
@@ -83,7 +81,7 @@ def ppo_loss(
     value_loss = functional.mse_loss(values, batch.returns)
     entropy = -now.log_prob.mean() if now.entropy is None else now.entropy.mean()
     loss = policy_loss - weights.ent_coef * entropy + weights.vf_coef * value_loss
-    loss = loss + weights.span_coef * (now.mean_span + READ * now.read_shortfall)
+    loss = loss + weights.span_coef * now.mean_span + weights.read_coef * now.read_shortfall
     approx_kl = (ratio - 1 - log_ratio).mean()
     clip_fraction = ((ratio - 1).abs() > clip).float().mean()
     parts = (policy_loss, value_loss, -entropy, now.mean_span, now.read_shortfall, approx_kl, clip_fraction)

@@ -77,6 +77,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             to 64.
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
             nor the budget has a meaning for a core without spans, such as an LSTM.
+        read_loss_coef: weight of the steps by which spans fall short of what the core's `read_margin` asks for states
+            that were read (see `expire_span.CoreOutput.read_shortfall`); without a margin it has no meaning.
         memory_budget: live memories a step and layer that cost nothing, or a schedule (see `agents.span_coefficient`,
             also for the default); 0 charges always, with `expire_loss_coef` as a constant.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
@@ -127,6 +129,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         *,
         segment_length: int | None = None,
         expire_loss_coef: float = 1e-4,
+        read_loss_coef: float = 1e-3,
         memory_budget: float | Schedule | None = None,
         precision: Literal["float32", "tf32", "bf16"] = "float32",
         compile: bool | None = None,
@@ -161,6 +164,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.target_kl = target_kl
         self.segment_length = segment_length
         self.expire_loss_coef = expire_loss_coef
+        self.read_loss_coef = read_loss_coef
         self.memory_budget = memory_budget
         self.memory_statistics: dict[str, float] = {}
         """What the memory did in the last rollout, see `SlotStatistics.read`; empty of a core without slots."""
@@ -527,7 +531,15 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)
 
         began = time.perf_counter()
-        weights = Weights.of(self.device, clip_range, clip_range_vf, self.ent_coef, self.vf_coef, self.span_coefficient)
+        weights = Weights.of(
+            self.device,
+            clip_range,
+            clip_range_vf,
+            self.ent_coef,
+            self.vf_coef,
+            self.span_coefficient,
+            self.read_loss_coef,
+        )
         if self._gradient is None:
             self._gradient = MinibatchGradient(
                 self.policy,

@@ -38,7 +38,8 @@ _NUMBER = (int, float)
 _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "memory_budget")
 _ARGUMENTS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("n_steps", "batch_size", "n_epochs", "sde_sample_freq", "stats_window_size", "verbose"), (int,)),
-    **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "expire_loss_coef"), _NUMBER),
+    **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _NUMBER),
+    **dict.fromkeys(("expire_loss_coef", "read_loss_coef"), _NUMBER),
     **dict.fromkeys(("normalize_advantage", "use_sde", "cuda_graphs"), (bool,)),
     **dict.fromkeys(("seed", "segment_length"), (int, type(None))),
     "target_kl": (*_NUMBER, type(None)),

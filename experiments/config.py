@@ -162,6 +162,8 @@ class AgentConfig:
     """Training episodes in the running success rate, return and length."""
     expire_loss_coef: float = 1e-4
     """Greatest weight of the span loss, which makes memories expire; reached while they exceed --memory-budget."""
+    read_loss_coef: float = 1e-3
+    """Weight of the steps by which spans of states that were read fall short; without --read-margin none do."""
     memory_budget: float | None = None
     """Live memories a step and layer that cost nothing; None for the ramp and half of the other slots,
     0 to charge always, with --expire-loss-coef as a constant."""

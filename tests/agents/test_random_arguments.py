@@ -46,6 +46,7 @@ AGENT: dict[str, Any] = {
     "clip_range_vf": st.none() | st.floats(0.1, 1),
     "target_kl": st.none() | st.floats(0.01, 1),
     "expire_loss_coef": st.floats(0, 1),
+    "read_loss_coef": st.floats(0, 1),
     "learning_rate": st.floats(1e-6, 1e-2),
     "clip_range": st.floats(0.05, 0.5),
     "max_grad_norm": st.floats(0.1, 10),

@@ -10,6 +10,6 @@ TASK = ResultsTask(
         env=batched("MiniGrid-MemoryS13-v0"),
         core=MEMORY_CORE,
         agent=MEMORY_AGENT,
-        total_timesteps=16_000_000,
+        total_timesteps=30_000_000,
     ),
 )
