@@ -120,7 +120,12 @@ def settings_hash(settings: dict[str, Any]) -> str:
 
 
 def differences(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
-    """The settings that differ, each `name before -> now`; one that there wasn't counts."""
+    """The settings that differ, each `name before -> now`.
+
+    One that there wasn't is taken to have been at its default: a new setting changes nothing until it is used.
+    """
+    default = settings_of(TrainConfig(), ResultsTask("", TrainConfig()))
+    now, before = default | now, default | before
     names = sorted({name for name in now.keys() | before.keys() if now.get(name) != before.get(name)})
     return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names]
 

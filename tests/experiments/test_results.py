@@ -23,7 +23,7 @@ from experiments.config import ResultsConfig
 from experiments.environments import make, training_envs
 from experiments.results import agents, tasks
 from experiments.results.curve import POINTS, Point, first_at, read_log, thinned
-from experiments.results.matrix import cells
+from experiments.results.matrix import cells, differences
 from experiments.results.record import read_record
 from experiments.results.report import BEGIN, END
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
@@ -222,6 +222,14 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
     assert "- short expire-span seed 1: total_timesteps 1024 -> 2048" in page.read_text()
     outcome = cli(*words(folder))
     assert (outcome.status, outcome.out) == (0, "4 stale\n")
+
+
+def test_a_new_setting_makes_no_result_stale_before_it_is_used() -> None:
+    """Catches: all results thrown away for a setting that they were made without, or one that was taken away and had
+    been used."""
+    assert differences({"a": 1, "core.read_margin": 0.0}, {"a": 1}) == []
+    assert differences({"a": 1, "core.read_margin": 2.0}, {"a": 1}) == ["core.read_margin 0.0 -> 2.0"]
+    assert differences({}, {"core.gone": 3}) == ["core.gone 3 -> None"]
 
 
 def test_a_killed_worker(cli: Cli, folder: Path) -> None:
