@@ -1,9 +1,9 @@
 """Actor-critic policies with a memory, by Stable-Baselines3's names."""
 
 import inspect
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -24,14 +24,12 @@ from torch import Tensor, nn
 
 from agents.action_masks import checked_masks, masked_logits
 from agents.cores import CoreCache, CoreStep, Memory, MemoryCore, checked, core_maker
+from agents.cores.sizes import check_size
 from agents.extractors import MiniGridExtractor, is_minigrid_codes
 from agents.policy_saving import load_tree, policy_from_tree, policy_to_tree, save_tree
 from expire_span import CoreOutput, ExpireSpanCore
 
 Self = TypeVar("Self", bound="ExpireSpanActorCriticPolicy")
-
-_POLICIES = itertools.count()
-"""Numbers the policies of this process, so that one's state isn't taken for another's."""
 
 _OF_SB3 = inspect.signature(ActorCriticPolicy.__init__).parameters
 """The arguments that SB3's policy takes; all others are the core's."""
@@ -132,6 +130,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         of_core = {name: kwargs.pop(name) for name in kwargs.keys() - _OF_SB3.keys()}
         self._make_core = core_maker(core, of_core)
         self.core_kwargs: dict[str, Any] = {"core": core, **self._make_core.keywords}
+        for width in _widths(net_arch or []):
+            check_size("net_arch", width)
         if features_extractor_class is None:
             features_extractor_class = self._default_extractor(observation_space)
         if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
@@ -166,10 +166,20 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         super()._build(lr_schedule)
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
+        self._memory_shapes = _shapes(self.core.empty_memory(1))
+        self._begin_versions()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        # A copy, by `copy` or `pickle`: its weights change apart from the original's.
+        self._begin_versions()
+
+    def _begin_versions(self) -> None:
+        """Gives the policy an identity of its own, and lets its optimiser, whose copies have no hooks, tell of steps."""
         # Fused optimisers change weights in place without PyTorch's noticing.
         self.optimizer.register_step_post_hook(lambda *_: self.weights_changed())
-        self._identity, self._changes = next(_POLICIES), 0
-        self._memory_shapes = _shapes(self.core.empty_memory(1))
+        # Not counted: a policy and its states may come from another process, where counting began anew.
+        self._identity, self._changes = uuid4().int, 0
 
     # --- state ---
 
@@ -475,6 +485,12 @@ class ExpireSpanMultiInputActorCriticPolicy(ExpireSpanActorCriticPolicy):
 def _shapes(memory: Memory) -> dict[str, tuple[int, ...]]:
     """The shapes of a memory's tensors by name, for each environment."""
     return {name: (len(part), *part.shape[2:]) for name, part in memory._asdict().items()}
+
+
+def _widths(net_arch: list[int] | dict[str, list[int]]) -> Iterator[int]:
+    """The widths of all hidden layers."""
+    for widths in net_arch.values() if isinstance(net_arch, dict) else [net_arch]:
+        yield from widths
 
 
 def _batch_of(obs: PyTorchObs) -> int:

@@ -172,6 +172,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """The weight of the span loss now."""
         self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
         check_arguments(vars(self) | {"stats_window_size": stats_window_size})
+        # Python's generator, which is seeded with it, takes none of NumPy's numbers.
+        self.seed = None if seed is None else int(seed)
         self.timings = Timings()
         """Seconds spent since `learn` began."""
         self.use_masking: bool | None = None

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from agents.action_masks import choices_of
 from agents.cores import Memory, MemoryCore, mapped
+from agents.cores.sizes import check_size
 
 
 class Minibatch(NamedTuple):
@@ -200,6 +201,7 @@ def fit_segments(
     for name, size in (("n_steps", n_steps), ("batch_size", batch_size), ("n_epochs", n_epochs)):
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
+        check_size(name, size)
     length = segment_length
     if length is None:
         length = max(n for n in range(1, min(n_steps, 64) + 1) if n_steps % n == 0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from agents.cores.protocol import MemoryCore
 from agents.cores.recurrent import GRUCore, LSTMCore
+from agents.cores.sizes import check_size
 from expire_span import NO_FLEX_GRADIENT, ExpireSpanCore
 
 SIZES = {"dim": 128, "depth": 2}
@@ -38,6 +39,9 @@ def expire_span(
     """
     if backend == "flex":
         raise ValueError(NO_FLEX_GRADIENT)
+    sizes = {"dim": dim, "depth": depth, "heads": heads, "slots": slots, "seq_len": seq_len}
+    for name, size in sizes.items():
+        check_size(name, size)
     return ExpireSpanCore(
         dim,
         depth,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.cores.recurrence import gru, lstm
+from agents.cores.sizes import check_size
 from agents.cores.state import StateCore, StateOutput
 
 
@@ -55,6 +56,7 @@ class RecurrentCore(StateCore):
         for name, size in (("dim", dim), ("depth", depth), ("hidden_size", hidden_size)):
             if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
+            check_size(name, size)
         self.depth, self.hidden_size = depth, hidden_size
         self.layers = nn.ModuleList(self.cell(hidden_size if i else dim, hidden_size) for i in range(depth))
         self.project = nn.Identity() if hidden_size == dim else nn.Linear(hidden_size, dim)

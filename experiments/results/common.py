@@ -60,7 +60,15 @@ def corridor_core(slots: int, ramp_length: float) -> CoreConfig:
     twice as far as the spans, and no gradient comes from farther on.
     """
     return CoreConfig(
-        dim=64, depth=1, slots=slots, max_span=2 * slots, ramp_length=ramp_length, ramp_power=8, seq_len=32
+        dim=64,
+        depth=1,
+        slots=slots,
+        max_span=2 * slots,
+        ramp_length=ramp_length,
+        ramp_power=8,
+        read_margin=2,
+        # A cue is mostly older than that in training, so what finds it then finds it at any age.
+        seq_len=8,
     )
 
 

@@ -11,7 +11,7 @@ TASK = ResultsTask(
             "ExpireSpan/EndlessTMaze-v0", "length_distribution=fixed", "max_length=10", "max_steps=200", n_envs=512
         ),
         core=corridor_core(slots=64, ramp_length=8),
-        agent=corridor_agent(slots=64, memory_budget_end=12),
+        agent=corridor_agent(slots=64, memory_budget_end=28),
         total_timesteps=6_000_000,
     ),
     evaluation=Evaluation(episodes=8, env_args=("max_length=20", "max_steps=23000"), measure="correct_turn_rate"),

@@ -9,7 +9,7 @@ TASK = ResultsTask(
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=512),
         core=corridor_core(slots=64, ramp_length=8),
-        agent=corridor_agent(slots=64, memory_budget_end=12),
+        agent=corridor_agent(slots=64, memory_budget_end=28),
         total_timesteps=6_000_000,
     ),
     evaluation=Evaluation(episodes=8, env_args=("max_length=40", "max_steps=25000"), measure="correct_turn_rate"),
