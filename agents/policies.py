@@ -170,12 +170,12 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         self._begin_versions()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # PyTorch's
         # A copy, by `copy` or `pickle`: its weights change apart from the original's.
         self._begin_versions()
 
     def _begin_versions(self) -> None:
-        """Gives the policy an identity of its own, and lets its optimiser, whose copies have no hooks, tell of steps."""
+        """Gives the policy an identity of its own, and its optimiser a hook, which copies of optimisers don't have."""
         # Fused optimisers change weights in place without PyTorch's noticing.
         self.optimizer.register_step_post_hook(lambda *_: self.weights_changed())
         # Not counted: a policy and its states may come from another process, where counting began anew.
