@@ -139,6 +139,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True} | (kwargs.get("optimizer_kwargs") or {})
         if features_extractor_class is MiniGridExtractor:
             features_dim = self.core_kwargs.get("dim", 128)
+            # The extractor is made before the core, which would refuse it by this name.
+            check_size("dim", features_dim)
             features_extractor_kwargs = {"features_dim": features_dim} | (features_extractor_kwargs or {})
         super().__init__(
             observation_space,

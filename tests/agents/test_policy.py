@@ -1,6 +1,9 @@
 """`predict` and its state, save and load, and the policy's start."""
 
+import copy
+import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
+from agents.policies import ExpireSpanActorCriticPolicy
 from agents.span_coefficient import coefficient, default_budget
 from expire_span import ExpireSpanCore, Memory
 from tests.agents.models import CORE, clock_model, collect, difference
@@ -107,6 +111,41 @@ def test_weights_changed_behind_the_policys_back(tmp_path: Path) -> None:
             assert state is not None
             by_hand = policy.projected(state.cache.memory)
             assert torch.equal(policy.predict_values(last, state), policy.predict_values(last, by_hand))
+
+
+Policy = ExpireSpanActorCriticPolicy
+COPIES: dict[str, Callable[[Policy], Policy]] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda policy: pickle.loads(pickle.dumps(policy)),
+}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("options", [{"fused": True}, {"fused": False, "foreach": True}], ids=["fused", "foreach"])
+def test_a_copy_has_weights_of_its_own(copied: Callable[[Policy], Policy], options: dict[str, bool]) -> None:
+    """Would catch: stale keys and values after a step of a copied policy's optimiser, whose hooks aren't copied, or
+    with a state that the original made with weights which the copy no longer has."""
+    model, obs = clock_model(policy_kwargs={"optimizer_kwargs": options}), observations(6)
+    policy, state = copied(model.policy), None
+    for row in obs[:-1]:
+        _, state = model.predict(row, state)
+    assert state is not None
+    own = policy.projected(state.cache.memory)
+    at_first = policy.predict_values(torch.as_tensor(obs[-1]), own)
+    before, of_original = policy.weights_version(), model.policy.weights_version()
+    assert before[0] != of_original[0], "one's state would be taken for the other's"
+    torch.stack([parameter.square().sum() for parameter in policy.parameters()]).sum().backward()
+    for group in policy.optimizer.param_groups:
+        group["lr"] = 0.1
+    policy.optimizer.step()
+    assert policy.weights_version() != before
+    assert model.policy.weights_version() == of_original
+    last = torch.as_tensor(obs[-1])
+    with torch.no_grad():
+        now = policy.predict_values(last, policy.projected(state.cache.memory))
+        assert not torch.equal(at_first, now)
+        for stale in (state, own):
+            assert torch.equal(policy.predict_values(last, stale), now)
 
 
 def test_a_stopped_rollout_leaves_memory_and_environments_in_step() -> None:
