@@ -285,7 +285,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     @classmethod
     def load(
         cls: type[Self],
-        path: str | Path | io.BufferedIOBase | IO[bytes],
+        path: str | Path | io.BufferedIOBase | IO[bytes] | Tree,
         env: GymEnv | None = None,
         device: torch.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
@@ -297,7 +297,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """A model from its file, of `save` or `save_training`. Nothing in the file is run.
 
         Args:
-            path: of the file; `.safetensors` may be left out; or an open binary file.
+            path: of the file; `.safetensors` may be left out; or an open binary file; or what was read from it.
             env: environments to go on training in; default: none, for acting alone.
             device: where it computes.
             custom_objects: arguments by name in place of the file's, such as a learning rate's function.
@@ -309,12 +309,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
 
         Raises:
             CheckpointError: if the file isn't a model's, or is damaged.
-            ValueError: for environments with other spaces.
+            ValueError: for environments with other spaces, or another `use_sde`.
         """
         if print_system_info:
             get_system_info()
+        tree = path if isinstance(path, dict) else load_tree(path)
         wrapped = None if env is None else cls._wrap_env(env, kwargs.get("verbose", 0))
-        return model_from_tree(cls, load_tree(path), wrapped, device, custom_objects, classes, kwargs)
+        return model_from_tree(cls, tree, wrapped, device, custom_objects, classes, kwargs)
 
     def save_training(self, path: str | Path) -> None:
         """Saves all that `resume` needs, between two rollouts: after `learn`, or in a callback's `_on_rollout_start`.

@@ -108,7 +108,7 @@ def model_from_tree(
 
     Raises:
         CheckpointError: if the tree isn't a model's, or doesn't fit together.
-        ValueError: for environments with other spaces, or other `policy_kwargs` among the changes.
+        ValueError: for environments with other spaces, or other `policy_kwargs` or `use_sde` among the changes.
     """
     given = dict(custom_objects or {}) | {name: value for name, value in (changes or {}).items() if name in _SCHEDULES}
     with fitting_together():
@@ -137,17 +137,19 @@ def model_from_tree(
         described = fields(part["schedules"], "schedules", *_SCHEDULES)
         for name, schedule in described.items():
             arguments[name] = None if schedule is None else checkpoint.schedule_from_tree(schedule, name, given)
-        arguments |= {name: value for name, value in given.items() if name in arguments}
         counters = _typed(part["counters"], "counters", _COUNTERS)
         n_envs = _typed({"n_envs": part["n_envs"]}, "a model", {"n_envs": (int,)})["n_envs"]
-        check_weights(
-            policy_class, observations, actions, policy_kwargs, arguments["use_sde"], part["weights"], classes
-        )
+        use_sde = arguments["use_sde"]
+        check_weights(policy_class, observations, actions, policy_kwargs, use_sde, part["weights"], classes)
 
+    arguments |= {name: value for name, value in given.items() if name in arguments}
     attributes = dict(changes or {})
     if attributes.pop("policy_kwargs", policy_kwargs) != policy_kwargs:
         raise ValueError(f"policy_kwargs can't change when a model is loaded: it has {policy_kwargs}")
     arguments |= {name: attributes.pop(name) for name in list(attributes) if name in arguments}
+    if arguments["use_sde"] != use_sde:
+        # Only Box actions can have it, and there it has weights of its own.
+        raise ValueError(f"use_sde can't change when a model is loaded: it has use_sde={use_sde}")
     if env is not None:
         check_for_correct_spaces(env, observations, actions)
     with fitting_together(), quiet():
@@ -167,6 +169,21 @@ def model_from_tree(
             raise ValueError(f"{name}={value!r} is nothing that a loaded model can be given")
         setattr(model, name, value)
     return model
+
+
+def policy_kwargs_from_tree(tree: Tree) -> dict[str, Any]:
+    """The `policy_kwargs` of the model that was described.
+
+    Raises:
+        CheckpointError: if the tree isn't a model's, or they are no arguments by name.
+    """
+    with fitting_together():
+        if not isinstance(tree, dict):
+            raise CheckpointError("this is no model: take another file")
+        kwargs = argument_from_tree(tree["policy_kwargs"], "policy_kwargs")
+        if not isinstance(kwargs, dict):
+            raise CheckpointError("policy_kwargs aren't arguments by name: take another checkpoint")
+        return kwargs
 
 
 # --- the training ---

@@ -17,6 +17,8 @@ import torch
 
 from agents import ExpireSpanPPO
 from agents.checkpoint.lock import LOCK
+from agents.policy_saving import load_tree
+from agents.saving import policy_kwargs_from_tree
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
 from experiments.environments import make
 from experiments.errors import UserError, one_line, user_errors
@@ -261,13 +263,14 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
     if not path.is_file():
         raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before the first checkpoint")
     with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
-        model = ExpireSpanPPO.load(path, device=device)
+        tree = load_tree(path)
+        changed = {}
         if slots is not None:
             if config.core.memory not in ("expiring", "transformer-xl"):
                 raise UserError(f"--slots {slots}: {run_dir} has a core without slots ({config.core.memory})")
             core = dataclasses.replace(config.core, slots=slots)
-            changed = {"policy_kwargs": model.policy_kwargs | core.arguments()}
-            model = ExpireSpanPPO.load(path, device=device, custom_objects=changed)
+            changed["policy_kwargs"] = policy_kwargs_from_tree(tree) | core.arguments()
+        model = ExpireSpanPPO.load(tree, device=device, custom_objects=changed)
     with contextlib.closing(make(config.env)) as env:
         if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):
             raise UserError(

@@ -23,6 +23,7 @@ from agents.policies import ExpireSpanActorCriticPolicy
 from envs import make_env
 from envs.batched import BatchedVecEnv, make_batched
 from tests.agents.models import CORE, DEVICES
+from tests.agents.worlds import ClockEnv, box
 from tests.trees import equal
 
 SIZES: dict[str, Any] = {"n_steps": 32, "segment_length": 16, "batch_size": 64, "device": "cpu", "compile": False}
@@ -295,6 +296,16 @@ def test_numbers_of_numpy_can_be_read_again(tmp_path: Path) -> None:
     model.save(tmp_path / "m")
     loaded = ExpireSpanPPO.load(tmp_path / "m", device="cpu")
     assert (loaded.n_steps, loaded.gamma, loaded.verbose) == (32, 0.5, 1)
+
+
+@pytest.mark.parametrize("action_space", [spaces.Discrete(3), spaces.Box(-1, 1, (2,))])
+@pytest.mark.parametrize("change", [{"use_sde": True}, {"custom_objects": {"use_sde": True}}])
+def test_exploration_cannot_change(tmp_path: Path, action_space: spaces.Space[Any], change: dict[str, Any]) -> None:
+    """Would catch: an error about SB3's distributions or a weight's shape, that tells one to take another file."""
+    env = DummyVecEnv([lambda: ClockEnv(box(3), action_space)])
+    new(env).save(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"^use_sde can't change when a model is loaded: it has use_sde=False$"):
+        ExpireSpanPPO.load(tmp_path / "m", device="cpu", **change)
 
 
 def test_a_tree_is_nobodys_training(tmp_path: Path) -> None:

@@ -5,18 +5,20 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from torch import nn
 
-from agents import ExpireSpanPPO
+from agents import ExpireSpanPPO, checkpoint
 from experiments import runs
 from experiments.batched_play import play_batched
 from experiments.config import EnvConfig
 from experiments.environments import TRAINING_SEEDS, fresh_seeds, training_envs
 from experiments.episodes import Episode, correct_turn_rate, success_by_length, success_summary, wilson_interval
 from experiments.evaluate import play
+from expire_span import ExpireSpanCore
 from tests.experiments.conftest import TINY, Cli
 from tests.experiments.test_errors import check
 
@@ -139,6 +141,28 @@ def test_an_agent_acts_with_fewer_slots(trained: Path, cli: Cli) -> None:
     assert 0 < few["live_memories"] <= 2 < many["live_memories"]
     assert (few["slots"], many["slots"]) == (2, 6)
     check(cli("evaluate", trained, "--slots", -1), "--slots -1: must be between 1 and 100000")
+
+
+@pytest.mark.parametrize("slots", [None, 2])
+def test_a_model_is_read_once(trained: Path, monkeypatch: pytest.MonkeyPatch, slots: int | None) -> None:
+    """Catches: a large file that is read, and an agent that is made, with the slots it had and again with others."""
+    calls: list[str] = []
+    original, set_up = checkpoint.read, ExpireSpanPPO._setup_model
+
+    def read(path: Path) -> Any:
+        calls.append("read")
+        return original(path)
+
+    def make(model: ExpireSpanPPO) -> None:
+        calls.append("make")
+        set_up(model)
+
+    monkeypatch.setattr(checkpoint, "read", read)
+    monkeypatch.setattr(ExpireSpanPPO, "_setup_model", make)
+    core = runs.load(trained, "cpu", slots).model.policy.core
+    assert isinstance(core, ExpireSpanCore)
+    assert core.slots == (slots or 6)
+    assert calls == ["read", "make"]
 
 
 def test_slots_of_a_core_that_has_none(tmp_path: Path, cli: Cli) -> None:
