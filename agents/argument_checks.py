@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+from agents.cores.sizes import LARGEST
+
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -54,13 +56,19 @@ ARGUMENTS: Mapping[str, Allowed] = {
     "max_grad_norm": Allowed(open=True),
     "sde_sample_freq": Allowed(low=-1, whole=True),
     "target_kl": Allowed(open=True, none=True),
-    "stats_window_size": Allowed(low=1, whole=True),
+    "stats_window_size": Allowed(low=1, high=LARGEST, whole=True),
     "seed": Allowed(high=2**32 - 1, whole=True, none=True),
     "expire_loss_coef": Allowed(),
     "read_loss_coef": Allowed(),
     "memory_budget": Allowed(schedule=True, none=True),
 }
 """Arguments of `ExpireSpanPPO`; those of rollouts and segments are checked where these are cut."""
+
+
+def check_argument(name: str, value: Any) -> None:
+    """Raises a `ValueError` for a value that the argument of this name can't have; others than `ARGUMENTS` may."""
+    if name in ARGUMENTS and not ARGUMENTS[name].permits(value):
+        raise ValueError(f"{name}={value!r} must be {ARGUMENTS[name]}")
 
 
 def check_arguments(given: Mapping[str, Any]) -> None:
@@ -72,8 +80,7 @@ def check_arguments(given: Mapping[str, Any]) -> None:
     Raises:
         ValueError: for the first that can't be, naming it.
     """
-    for name, allowed in ARGUMENTS.items():
-        if not allowed.permits(given[name]):
-            raise ValueError(f"{name}={given[name]!r} must be {allowed}")
+    for name in ARGUMENTS:
+        check_argument(name, given[name])
     if given["precision"] not in PRECISIONS:
         raise ValueError(f"precision={given['precision']!r} must be one of {', '.join(PRECISIONS)}")

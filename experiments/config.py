@@ -13,6 +13,13 @@ from tyro.conf import Positional, arg
 from experiments.arguments import Value, parse_pairs
 from experiments.errors import UserError
 
+LARGEST = 10**12
+"""Of whole numbers that have no limit of their own: any other is a typing mistake."""
+MOST_THREADS = 1024
+MOST_WORKERS = 1024
+MOST_RESULTS_SEED = 10**8
+"""Environments have seeds of their own, this one plus their number; all must stay below 10**9."""
+
 Memory = Literal["expiring", "transformer-xl", "lstm", "gru", "none"]
 
 
@@ -222,26 +229,24 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raises a `UserError` for a number out of its range; what the library checks is left to it."""
-        whole = 10**12
         for name, value, low, high in (
-            ("total-timesteps", self.total_timesteps, 1, whole),
-            ("n-envs", self.env.n_envs, 1, whole),
-            ("n-workers", self.env.n_workers, 1, whole),
-            ("n-steps", self.agent.n_steps, 1, whole),
-            ("n-epochs", self.agent.n_epochs, 1, whole),
-            ("batch-size", self.agent.batch_size, 1, whole),
-            ("stats-window-size", self.agent.stats_window_size, 1, whole),
+            ("total-timesteps", self.total_timesteps, 1, LARGEST),
+            ("n-envs", self.env.n_envs, 1, LARGEST),
+            ("n-workers", self.env.n_workers, 1, LARGEST),
+            ("n-steps", self.agent.n_steps, 1, LARGEST),
+            ("n-epochs", self.agent.n_epochs, 1, LARGEST),
+            ("batch-size", self.agent.batch_size, 1, LARGEST),
+            ("stats-window-size", self.agent.stats_window_size, 1, LARGEST),
             ("gamma", self.agent.gamma, 0.0, 1.0),
             ("gae-lambda", self.agent.gae_lambda, 0.0, 1.0),
             ("stop-at-success", self.stop_at_success, 0.0, 1.0),
             ("seed", self.seed, 0, 10**9 - 1),
-            ("torch-threads", self.torch_threads, 1, 1024),
-            ("checkpoint-every", self.checkpoint_every, 1, whole),
-            ("keep-checkpoints", self.keep_checkpoints, 1, whole),
+            ("torch-threads", self.torch_threads, 1, MOST_THREADS),
+            ("checkpoint-every", self.checkpoint_every, 1, LARGEST),
+            ("keep-checkpoints", self.keep_checkpoints, 1, LARGEST),
         ):
-            if value is not None and not low <= value <= high:
-                limits = f"at least {low}" if high == whole else f"between {low} and {high}"
-                raise UserError(f"--{name} {value}: must be {limits}")
+            if value is not None:
+                check_within(name, value, low, high)
         if self.seed + self.env.n_envs > 10**9:
             raise UserError(
                 f"--seed {self.seed}: with --n-envs added it must not exceed 10**9, where evaluation begins"
@@ -258,6 +263,13 @@ class TrainConfig:
         for width in self.agent.net_arch or ():
             if width < 1:
                 raise UserError(f"--net-arch {width}: the width of a layer must be at least 1")
+
+
+def check_within(flag: str, value: float, low: float, high: float = LARGEST) -> None:
+    """Raises a `UserError` for a number below `low` or above `high`, naming the flag that it was given to."""
+    if not low <= value <= high:
+        limits = f"at least {low}" if high == LARGEST and value < low else f"between {low} and {high}"
+        raise UserError(f"--{flag} {value}: must be {limits}")
 
 
 def _check_float(flag: str, value: float) -> None:
@@ -482,3 +494,10 @@ class ResultsConfig:
     """auto (CUDA if there is any), cpu, cuda or cuda:N."""
     torch_threads: int = 1
     """CPU threads for PyTorch, of each worker."""
+
+    def check(self) -> None:
+        """Raises a `UserError` for a number out of its range."""
+        for seed in self.seeds:
+            check_within("seeds", seed, 0, MOST_RESULTS_SEED)
+        check_within("workers", self.workers, 1, MOST_WORKERS)
+        check_within("torch-threads", self.torch_threads, 1, MOST_THREADS)

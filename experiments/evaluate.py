@@ -15,7 +15,7 @@ from agents import ExpireSpanPPO
 from agents.action_masks import get_action_masks, uses_masks
 from experiments import runs
 from experiments.acting import Actor, live_memories
-from experiments.config import EnvConfig, EvaluateConfig
+from experiments.config import MOST_THREADS, EnvConfig, EvaluateConfig, check_within
 from experiments.environments import fresh_seeds, seeded_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary
 from experiments.errors import UserError, user_errors
@@ -127,12 +127,10 @@ def evaluate(config: EvaluateConfig) -> int:
         UserError: for a folder that isn't a run's, or settings out of range.
     """
     seeds = fresh_seeds(config.seed, config.episodes)
-    if config.n_envs < 1:
-        raise UserError(f"--n-envs {config.n_envs}: must be at least 1")
+    check_within("n-envs", config.n_envs, 1)
     if config.slots is not None and not 1 <= config.slots <= MOST_SLOTS:
         raise UserError(f"--slots {config.slots}: must be between 1 and {MOST_SLOTS}")
-    if config.torch_threads < 1:
-        raise UserError(f"--torch-threads {config.torch_threads}: must be at least 1")
+    check_within("torch-threads", config.torch_threads, 1, MOST_THREADS)
     torch.set_num_threads(config.torch_threads)
     with contextlib.redirect_stdout(sys.stderr):  # what an environment prints isn't the result
         result = _result(config, seeds)

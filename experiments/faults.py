@@ -18,6 +18,8 @@ from experiments.runs import CHECKPOINTS, ERROR
 _TOLD = (CheckpointError, EnvironmentFault, FloatingPointError)
 """Their messages say enough; before others the exception's type is put."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TOO_LARGE = ("can't allocate memory", "Storage size calculation overflowed")
+"""What PyTorch says of tensors on the host."""
 _AMOUNT = re.compile(r"allocate ([\d.]+ \w+)")
 
 
@@ -42,7 +44,7 @@ def ended_by(error: Exception, run_dir: Path, timesteps: int, device: torch.devi
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: the device's, or that of the host, where PyTorch has no exception of its own."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _TOO_LARGE)
     )
 
 

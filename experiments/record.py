@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from experiments import runs, video
 from experiments.arguments import merged
-from experiments.config import EnvConfig, RecordConfig
+from experiments.config import MOST_THREADS, EnvConfig, RecordConfig, check_within
 from experiments.drawing import Painter
 from experiments.environments import SeededEpisodes, fresh_seeds, make
 from experiments.errors import UserError
@@ -34,9 +34,8 @@ def record(config: RecordConfig) -> int:
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     run_dir = Path(config.run_dir)
     seeds = fresh_seeds(config.seed, config.episodes)
-    for flag, value in (("max-steps", config.max_steps), ("torch-threads", config.torch_threads)):
-        if not value > 0:
-            raise UserError(f"--{flag} {value}: must be above 0")
+    check_within("max-steps", config.max_steps, 1)
+    check_within("torch-threads", config.torch_threads, 1, MOST_THREADS)
     if not 0.1 <= config.fps <= 50:
         raise UserError(f"--fps {config.fps}: must be between 0.1 and 50")
     runs.read_config(run_dir)

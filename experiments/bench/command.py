@@ -16,7 +16,7 @@ from experiments.bench.memory import environments_that_fit
 from experiments.bench.row import READY
 from experiments.bench.rows import ROWS, STOCK, Job, jobs, train_config
 from experiments.bench.table import print_table
-from experiments.config import BenchConfig, TrainConfig
+from experiments.config import BenchConfig, TrainConfig, check_within
 from experiments.environments import make
 from experiments.errors import UserError, say, user_errors
 from experiments.runs import check_device, written_whole
@@ -62,8 +62,8 @@ def check(config: BenchConfig) -> None:
     settings.check()
     if not (math.isfinite(config.seconds) and config.seconds > 0):
         raise UserError(f"--seconds {config.seconds}: must be above 0")
-    if config.turns is not None and config.turns < 1:
-        raise UserError(f"--turns {config.turns}: must be at least 1")
+    if config.turns is not None:
+        check_within("turns", config.turns, 1)
     if config.agents == ():
         raise UserError(f"--agents needs the name of a row, or several, of {', '.join(ROWS)}")
     check_device(config.device)

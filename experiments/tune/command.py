@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from experiments.callbacks import StopRequest, stop_on_signals
-from experiments.config import TrainConfig, TuneConfig
+from experiments.config import MOST_WORKERS, TrainConfig, TuneConfig, check_within
 from experiments.environments import fresh_seeds, training_envs
 from experiments.errors import UserError, say, user_errors
 from experiments.runs import check_device
@@ -85,11 +85,10 @@ def check(config: TuneConfig, arguments: list[str]) -> None:
     for name, value in (
         ("trials", config.trials),
         ("startup-trials", config.startup_trials),
-        ("workers", config.workers),
         ("keep-runs", config.keep_runs),
     ):
-        if value < 1:
-            raise UserError(f"--{name} {value}: must be at least 1")
+        check_within(name, value, 1)
+    check_within("workers", config.workers, 1, MOST_WORKERS)
     fresh_seeds(0, config.episodes)
     if sum(word.partition("=")[0] == "--search" for word in arguments) > 1:
         raise UserError("--search counts once: give it all that is searched, --search A=LOW:HIGH B=C,D")

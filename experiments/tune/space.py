@@ -6,10 +6,15 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from agents.argument_checks import check_argument
+from agents.cores import core_maker
 from experiments.arguments import parse_value
 from experiments.config import TrainConfig
 from experiments.errors import UserError, user_errors
 from experiments.settings import SECTIONS, described, is_of, kinds, with_settings
+from experiments.tune.fit import fitted
 
 if TYPE_CHECKING:
     import optuna
@@ -42,6 +47,13 @@ class Range:
         """Two of its values, as far apart as can be."""
         return self.low, self.high
 
+    @property
+    def samples(self) -> tuple[float, ...]:
+        """Its ends and, of other than whole numbers, one near the lower end, where a 0 may stand alone."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return self.ends
+        return self.low, self.low + (self.high - self.low) / 1000, self.high
+
     def propose(self, trial: "optuna.Trial") -> Any:
         """A value for a trial."""
         if isinstance(self.low, int) and isinstance(self.high, int):
@@ -63,6 +75,11 @@ class Choice:
     def ends(self) -> tuple[Any, Any]:
         """Two of its values, as far apart as can be."""
         return self.values[0], self.values[-1]
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """All of its values."""
+        return self.values
 
     def propose(self, trial: "optuna.Trial") -> Any:
         """A value for a trial."""
@@ -94,11 +111,22 @@ def parse_search(words: Iterable[str], config: TrainConfig) -> list[Dimension]:
         if name in dimensions:
             raise UserError(f"--search {name} is given twice")
         dimension = _range(word, name, text) if ":" in text else _choice(word, name, text)
-        for value in dimension.ends if isinstance(dimension, Range) else dimension.values:
-            with user_errors(UserError, prefix=f"--search {word}: "):
+        for value in dimension.samples:
+            with user_errors(UserError, ValueError, prefix=f"--search {word}: "):
                 with_settings(config, {name: value}).check()
+                _check_value(name, value)
         dimensions[name] = dimension
     return list(dimensions.values())
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Raises a `ValueError` for a value that the library refuses whatever the other settings are."""
+    check_argument(name, value)
+    if name in kinds(SECTIONS["core"]):
+        # Beside the defaults, which fit any value that is right by itself, with the size that a trial would have.
+        arguments = fitted(with_settings(TrainConfig(), {name: value}), {"dim"}).core.arguments()
+        with torch.device("meta"):
+            core_maker(arguments.pop("core", "expire-span"), arguments)()
 
 
 def _range(word: str, name: str, text: str) -> Range:

@@ -4,6 +4,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jaxtyping
@@ -56,7 +57,7 @@ AGENT: dict[str, Any] = {
     "precision": st.sampled_from(["float32", "tf32", "bf16"]),
     "cuda_graphs": st.booleans(),
     "stats_window_size": st.integers(1, 9),
-    "seed": st.none() | st.integers(0, 99),
+    "seed": st.none() | st.integers(0, 99) | st.integers(0, 99).map(np.int64),
     **{name: st.floats(0, 1) for name in ("gamma", "gae_lambda", "ent_coef", "vf_coef")},
 }
 NOT_DRAWN = {"policy", "env", "tensorboard_log", "policy_kwargs", "verbose", "device", "_init_setup_model", "compile"}
@@ -164,6 +165,52 @@ def test_cores(given_: dict[str, Any]) -> None:
 def test_agents(given: dict[str, Any], kwargs: dict[str, Any], action_space: spaces.Space[Any]) -> None:
     """Would catch: the same of an agent's numbers and its policy's keyword arguments."""
     check_agent(given, kwargs, action_space)
+
+
+def small_agent(**given: Any) -> ExpireSpanPPO:
+    """An agent of small sizes, but for those that are given."""
+    env = DummyVecEnv([lambda: ClockEnv(box(3), spaces.Discrete(3))])
+    sizes: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "compile": False, "device": "cpu"}
+    kwargs = {"dim": 8, "depth": 1, "heads": 2, "slots": 3, "ramp_length": 2} | given.pop("policy_kwargs", {})
+    return ExpireSpanPPO("MlpPolicy", env, policy_kwargs=kwargs, **sizes | given)
+
+
+OF_A_POLICY: list[dict[str, Any]] = [{name: 10**20} for name in ("dim", "depth", "heads", "slots", "seq_len")]
+OF_A_POLICY += [{"net_arch": [8, 10**20]}, {"net_arch": {"vf": [10**20]}}]
+
+
+@pytest.mark.parametrize("kwargs", OF_A_POLICY, ids=str)
+def test_sizes_of_a_policy_beyond_64_bits(kwargs: dict[str, Any]) -> None:
+    """Would catch: an OverflowError, or PyTorch's stack of C++ calls in place of the argument's name; layers that are
+    made without end."""
+    with pytest.raises(ValueError, match=rf"^{next(iter(kwargs))}=1{'0' * 20} must be at most 1{'0' * 12}$"):
+        small_agent(policy_kwargs=kwargs)
+
+
+@pytest.mark.parametrize("core", ["lstm", "gru"])
+@pytest.mark.parametrize("name", ["dim", "depth", "hidden_size"])
+def test_sizes_of_a_recurrent_core_beyond_64_bits(core: str, name: str) -> None:
+    """Would catch: the same of an LSTM's or GRU's sizes."""
+    with pytest.raises(ValueError, match=f"^{name}=10* must be at most 10*$"):
+        core_maker(core, {name: 10**20})()
+
+
+@pytest.mark.parametrize("name", ["n_steps", "batch_size", "n_epochs", "stats_window_size"])
+def test_sizes_of_a_training_beyond_64_bits(name: str) -> None:
+    """Would catch: the same of an agent's sizes, when it has been made and begins to learn."""
+    with pytest.raises(ValueError, match=f"^{name}=10* must be (at most 10*|a whole number between 1 and 1e.12)$"):
+        small_agent(**{name: 10**20})
+
+
+def test_a_seed_of_numpy(tmp_path: Path) -> None:
+    """Would catch: a TypeError of Python's generator, other weights than the same whole number gives, or a seed that a
+    file can't hold."""
+    models = [small_agent(seed=seed) for seed in (3, np.int64(3))]
+    one, other = (model.policy.parameters_to_vector() for model in models)
+    np.testing.assert_array_equal(one, other)
+    models[1].save(tmp_path / "model")
+    assert ExpireSpanPPO.load(tmp_path / "model", device="cpu").seed == 3
+    assert ExpireSpanPPO.load(tmp_path / "model", device="cpu", seed=np.uint32(4)).seed == 4
 
 
 @pytest.mark.slow

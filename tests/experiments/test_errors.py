@@ -23,6 +23,9 @@ def check(outcome: Outcome, *said: str) -> None:
         assert words in outcome.err
 
 
+BEYOND = "99999999999999999999"
+"""What 64 bits don't hold."""
+
 TRAINING = [
     (("--env", "MiniGrid-MemoryS14-v0"), ("MiniGrid-MemoryS14-v0", "did you mean", "MiniGrid-MemoryS13-v0")),
     (("--env", "no_such_module:Env-v0"), ("no_such_module",)),
@@ -51,6 +54,14 @@ TRAINING = [
     (("--policy-args", "no_such_argument=1"), ("no_such_argument",)),
     (("--env", "CartPole-v1", "--policy", "CnnPolicy"), ("CNN",)),
     (("--env", "CartPole-v1", "--extractor", "minigrid"), ("MiniGrid's codes",)),
+    (("--dim", BEYOND), (f"error: dim={BEYOND} must be at most 1000000000000",)),
+    (("--slots", BEYOND), (f"error: slots={BEYOND} must be at most",)),
+    (("--seq-len", BEYOND), (f"error: seq_len={BEYOND} must be at most",)),
+    (("--depth", BEYOND), (f"error: depth={BEYOND} must be at most",)),
+    (("--net-arch", BEYOND), (f"error: net_arch={BEYOND} must be at most",)),
+    (("--memory", "lstm", "--dim", BEYOND), (f"error: dim={BEYOND} must be at most",)),
+    (("--batch-size", BEYOND), (f"--batch-size {BEYOND}: must be between 1 and 1000000000000",)),
+    (("--env", "CartPole-v1", "--memory", "lstm", "--dim", "10000000000"), ("memory of cpu is too small",)),
 ]
 
 
@@ -151,6 +162,7 @@ def test_evaluate_numbers(trained: Path, cli: Cli) -> None:
     check(cli("evaluate", trained, "--seed", -1), "--seed -1", "between 0 and 999")
     check(cli("evaluate", trained, "--n-envs", 0), "--n-envs 0")
     check(cli("evaluate", trained, "--torch-threads", 0), "--torch-threads 0")
+    check(cli("evaluate", trained, "--torch-threads", BEYOND), f"--torch-threads {BEYOND}: must be between 1 and 1024")
 
 
 def test_record_output(trained: Path, tmp_path: Path, cli: Cli) -> None:
@@ -160,6 +172,8 @@ def test_record_output(trained: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "folder.mp4").mkdir()
     check(cli("record", trained, "--output", tmp_path / "folder.mp4"), "is a folder")
     check(cli("record", trained, "--fps", 0), "--fps 0")
+    check(cli("record", trained, "--max-steps", 0), "--max-steps 0: must be at least 1")
+    check(cli("record", trained, "--torch-threads", BEYOND), f"--torch-threads {BEYOND}: must be between 1 and 1024")
     check(cli("record", trained, "--env-args", "agent_view_size=5"), "was trained on observations")
     check(cli("record", trained, "--env-args", "no_such=5"), "no argument 'no_such'")
 

@@ -111,6 +111,15 @@ WRONG = [
     ("normalize_advantage=1,2", ("'1' must be true or false",)),
     ("slots=8", ("one value leaves nothing to search", "--slots 8")),
     ("slots=8,8", ("a value is given twice",)),
+    ("ramp_power=0:8", ("ramp_power=0.0 must be greater than 0",)),
+    ("ramp_power=1:200", ("ramp_power=200.0", "at most 100")),
+    ("read_margin=0:2", ("read_margin=0.002 must be 0, or between 1 and 100",)),
+    ("read_margin=0,0.5,2", ("read_margin=0.5 must be 0, or between 1 and 100",)),
+    ("initial_span=0:0.5", ("initial_span=0.0 is a share of max_span",)),
+    ("heads=0:4", ("heads=0 must divide",)),
+    ("dim=8:99999999999999999999", ("must be at most 1000000000000",)),
+    ("clip_range_vf=0:1", ("clip_range_vf=0.0 must be a finite number above 0",)),
+    ("sde_sample_freq=-5:4", ("sde_sample_freq=-5 must be a whole number, at least -1",)),
 ]
 
 
@@ -130,6 +139,16 @@ def test_search_words() -> None:
         *("learning_rate=0.0001:1.0:log", "slots=4:12", "segment_length=None,8", "memory=none,expiring", "gamma=0.9,1")
     ]
     assert parse_search(map(str, dimensions), TrainConfig()) == dimensions
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["read_margin=0,1.5", "read_margin=1:4", "ramp_power=0.5:8", "heads=2,3", "dim=7:33", "initial_span=None,0.2"],
+)
+def test_values_that_fit_some_settings_are_searched(word: str) -> None:
+    """Catches: a 0 that stands alone refused as a range's would be; a value refused that other settings, or the trial's
+    own, moved to fit, may have."""
+    assert len(parse_search([word], TrainConfig(core=CoreConfig(dim=16)))) == 1
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -431,7 +450,9 @@ def test_other_settings_or_another_folder(cli: Cli, tmp_path: Path) -> None:
         (("--run-dir", "x"), "--run-dir is train's"),
         (("--resume", "x"), "--resume is train's"),
         (("--trials", "0"), "--trials 0: must be at least 1"),
-        (("--workers", "0"), "--workers 0: must be at least 1"),
+        (("--workers", "0"), "--workers 0: must be between 1 and 1024"),
+        (("--workers", "99999999999999999999"), "--workers 99999999999999999999: must be between 1 and 1024"),
+        (("--trials", "99999999999999999999"), "--trials 99999999999999999999: must be between 1 and 10"),
         (("--episodes", "0"), "--episodes 0"),
         (("--search", "dim=8,16", "--search", "slots=4,8"), "--search counts once"),
         (("--policy-args", "no_such=1"), "no_such"),
