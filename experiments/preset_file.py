@@ -32,8 +32,12 @@ def content(config: TrainConfig, title: str) -> dict[str, Any]:
     return {"format_version": FORMAT_VERSION, "title": title, "config": kept}
 
 
-def read(path: Path) -> TrainConfig:
+def read(path: Path, flag: str = "--preset") -> TrainConfig:
     """The settings in a file; those that it doesn't have are the defaults.
+
+    Args:
+        path: of the file.
+        flag: that named it, for the error message.
 
     Raises:
         UserError: if there is no such file, it isn't a preset's, or has a setting that doesn't exist or a value of
@@ -42,36 +46,36 @@ def read(path: Path) -> TrainConfig:
     try:
         record = json.loads(path.read_bytes())
     except IsADirectoryError:
-        raise UserError(f"--preset {path} is a folder: give a file, such as the best.json of a study") from None
+        raise UserError(f"{flag} {path} is a folder: give a file, such as the best.json of a study") from None
     except FileNotFoundError:
-        raise UserError(f"--preset {path}: there is no such file") from None
+        raise UserError(f"{flag} {path}: there is no such file") from None
     except OSError as error:
-        raise UserError(f"--preset {path} can't be read: {error.strerror}") from None
+        raise UserError(f"{flag} {path} can't be read: {error.strerror}") from None
     # RecursionError: brackets nested too deeply.
     except (ValueError, RecursionError) as error:
-        raise UserError(f"--preset {path} isn't JSON: {one_line(error)}") from None
+        raise UserError(f"{flag} {path} isn't JSON: {one_line(error)}") from None
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict) or "format_version" not in record:
-        raise UserError(f"--preset {path} isn't a preset: it needs a format_version and a config, as best.json has")
+        raise UserError(f"{flag} {path} isn't a preset: it needs a format_version and a config, as best.json has")
     if record["format_version"] != FORMAT_VERSION:
-        raise UserError(f"--preset {path} is of format {record['format_version']}, this version reads {FORMAT_VERSION}")
+        raise UserError(f"{flag} {path} is of format {record['format_version']}, this version reads {FORMAT_VERSION}")
     settings = record["config"]
     known = {name: kind for name, kind in kinds(TrainConfig).items() if name not in _OF_A_RUN | SECTIONS.keys()}
     top = {name: value for name, value in settings.items() if name not in SECTIONS}
-    arguments = _checked(path, "config", top, known)
+    arguments = _checked(f"{flag} {path}", "config", top, known)
     for name, section in SECTIONS.items():
         if name in settings:
-            arguments[name] = section(**_checked(path, name, settings[name], kinds(section)))
+            arguments[name] = section(**_checked(f"{flag} {path}", name, settings[name], kinds(section)))
     return TrainConfig(**arguments)
 
 
-def _checked(path: Path, where: str, values: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(file: str, where: str, values: Any, known: Mapping[str, Any]) -> dict[str, Any]:
     """The values as keyword arguments, lists as tuples. Raises a `UserError` for what isn't known or is of no such
     type."""
     if not isinstance(values, dict):
-        raise UserError(f"--preset {path}: {where} must be an object of settings")
+        raise UserError(f"{file}: {where} must be an object of settings")
     for name, value in values.items():
         if name not in known:
-            raise UserError(f"--preset {path}: {where} has no setting {name!r}: {near_misses(name, known)}")
+            raise UserError(f"{file}: {where} has no setting {name!r}: {near_misses(name, known)}")
         if not is_of(value, known[name]):
-            raise UserError(f"--preset {path}: {where} {name} {value!r}: must be {described(known[name])}")
+            raise UserError(f"{file}: {where} {name} {value!r}: must be {described(known[name])}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -129,13 +129,16 @@ def test_every_task_and_agent_can_be_made(name: str) -> None:
     ("flags", "said"),
     [
         (("--tasks", "memory-s10"), ("--tasks memory-s10: no such task: did you mean memory-s1",)),
-        (("--tasks", "no/such.json"), ("no/such.json", "there is no such file")),
+        (("--tasks", "no/such.json"), ("--tasks no/such.json: there is no such file",)),
         (("--agents", "expire-spam"), ("--agents expire-spam: no such agent: did you mean expire-span?",)),
         (("--agents", "transformer-xl-100"), ("did you mean transformer-xl",)),
         (("--agents", "lstm", "lstm"), ("--agents lstm: is given twice",)),
         (("--seeds", "1", "1"), ("--seeds 1: is given twice",)),
-        (("--seeds", "-1"), ("--seed -1: must be between",)),
-        (("--workers", "0"), ("--workers 0: must be at least 1",)),
+        (("--seeds", "-1"), ("--seeds -1: must be between 0 and 10",)),
+        (("--seeds", "0", "999999999"), ("--seeds 999999999: must be between 0 and 10",)),
+        (("--workers", "0"), ("--workers 0: must be between 1 and 1024",)),
+        (("--workers", "99999999999999999999"), ("must be between 1 and 1024",)),
+        (("--torch-threads", "99999999999999999999"), ("must be between 1 and 1024",)),
         (("--minutes", "1.5"), ("--minutes 1.5: leaves no time", "last 120 seconds", "a smaller --reserve")),
         (("--minutes", "nan"), ("--minutes nan: leaves no time",)),
         (("--report",), ("has no results of these tasks and agents yet",)),
@@ -156,13 +159,13 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
         ({"evaluation": {"episodes": "five"}}, "evaluation episodes 'five': must be a whole number"),
         ({"evaluation": 5}, "evaluation must be an object"),
         ({"objective": "success"}, "objective 'success': must be one of success_rate, mean_return"),
-        ({"config": {"core": {"slotz": 5}}}, "core has no setting 'slotz'"),
+        ({"config": {"core": {"slotz": 5}}}, "short.json: core has no setting 'slotz'"),
     ],
 )
 def test_wrong_task_files(cli: Cli, folder: Path, change: dict[str, Any], said: str) -> None:
     """Catches: a setting of a task's file that is overlooked, so that its default is what is run."""
     (folder / "short.json").write_text(json.dumps(TASK | change))
-    check(cli(*words(folder)), said)
+    check(cli(*words(folder)), "--tasks ", said)
     (folder / "lstm.json").write_text("{}")
     (folder / "corridor-200.json").write_text(json.dumps(TASK))
     check(cli("results", "--tasks", folder / "corridor-200.json"), "corridor-200 is a task of ours")
