@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import tyro
 from gymnasium import spaces
 
 from envs import make_env
@@ -83,4 +84,4 @@ def print_tables() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(print_tables())
+    sys.exit(tyro.cli(print_tables))

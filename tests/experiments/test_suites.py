@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,6 +86,18 @@ def test_the_table_says_what_doesnt_run(monkeypatch: pytest.MonkeyPatch) -> None
     assert trained("popgym-RepeatFirstEasy-v0").startswith(
         "no: expire-span: error: environment: POPGym isn't installed"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "said"), [("--help", 0, "usage: "), ("--no-such-flag", 2, "Unrecognized options")]
+)
+def test_help_trains_nothing(word: str, status: int, said: str) -> None:
+    """Would catch: words that are ignored, so that who asks what this is waits for a hundred trainings."""
+    program = [sys.executable, "-m", "experiments.suites", word]
+    outcome = subprocess.run(program, cwd=PAGE.parents[1], capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == status
+    assert said in outcome.stdout + outcome.stderr
+    assert not outcome.stdout.startswith("###")
 
 
 def test_spaces_in_a_few_words() -> None:
