@@ -27,13 +27,19 @@ def run_workers(module: str, job: str, count: int, request: StopRequest, lost: s
         request: when it is made, the workers are told to end.
         lost: what becomes of the work of one that died, for the message.
     """
-    running = {number: _started(module, job) for number in range(1, count + 1)}
+    running: dict[int, subprocess.Popen[str]] = {}
     try:
+        for number in range(1, count + 1):
+            running[number] = _started(module)
+            # One that has died already has no ears; its status is told below.
+            with contextlib.suppress(BrokenPipeError):
+                _tell(running[number], job)
         while running:
             for number, worker in list(running.items()):
                 if request.signal and worker.stdin is not None:
                     # To a worker that means: save what there is to save, and end.
-                    worker.stdin.close()
+                    with contextlib.suppress(BrokenPipeError):
+                        worker.stdin.close()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = worker.wait(_POLL / len(running))
                     del running[number]
@@ -57,10 +63,10 @@ def stop_at_end_of_input(request: StopRequest) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _started(module: str, job: str) -> "subprocess.Popen[str]":
+def _started(module: str) -> "subprocess.Popen[str]":
     """A worker's process. In a group of its own: Ctrl-C is this process's, which has its own way to end a worker."""
     # -P: nothing of the folder that we happen to be called in, unless this process, too, finds it there.
-    worker = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=sys.__stderr__,
@@ -68,10 +74,12 @@ def _started(module: str, job: str) -> "subprocess.Popen[str]":
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         process_group=0,
     )
+
+
+def _tell(worker: "subprocess.Popen[str]", job: str) -> None:
     assert worker.stdin is not None
     worker.stdin.write(job)
     worker.stdin.flush()
-    return worker
 
 
 def _cause(status: int) -> str:

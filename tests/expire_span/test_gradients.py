@@ -241,7 +241,7 @@ def test_what_was_read_asks_for_a_span_of_so_many_times_its_age() -> None:
     shortfall.backward()
     assert spans.grad is not None
     assert spans.grad.tolist() == [[0.0, -0.5, 0.0, 0.0]]
-    assert read_shortfall(spans, weights, ages, margin=2.0, max_span=7.0).item() == pytest.approx((7 - 5) / 2)
+    assert read_shortfall(spans, weights, ages, margin=2.0, max_span=7.0).item() == pytest.approx((0.9 * 7 - 5) / 2)
 
 
 def test_reading_lengthens_spans_and_changes_nothing_else() -> None:

@@ -47,7 +47,7 @@ def short_name(name: str) -> str:
 def _read(path: Path) -> ResultsTask:
     if path.stem in names():
         raise UserError(f"--tasks {path}: {path.stem} is a task of ours: give the file another name")
-    config = preset_file.read(path)
+    config = preset_file.read(path, "--tasks")
     record = json.loads(path.read_bytes())
     arguments: dict[str, Any] = {name: record[name] for name in ("objective", "goal") if name in record}
     _check(path, "", arguments, ResultsTask)
