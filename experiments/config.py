@@ -89,6 +89,9 @@ class CoreConfig:
     dear memory is. 0: nothing but the reward does."""
     seq_len: int = 64
     """Ages below this have a relative position in attention; older states have none."""
+    log_position: bool = False
+    """Ages have a position by their logarithm, too, whatever they are: which of two states is the newer is seen at ages
+    that have never been met before."""
     initial_span: float | None = None
     """Share of --max-span that every span starts at, between 0 and 1; None for what fills the slots, 0.4 at most."""
     backend: Literal["plain", "sdpa"] = "plain"
@@ -284,8 +287,10 @@ def _check_float(flag: str, value: float) -> None:
 class EvaluateConfig:
     """Play episodes with fresh seeds, and on tasks with few levels every level, and count."""
 
-    run_dir: Annotated[str, Positional, arg(metavar="DIR")]
+    run_dir: Annotated[str | None, Positional, arg(metavar="DIR")] = None
     """Folder of a run."""
+    pretrained: Annotated[str | None, arg(metavar="NAME")] = None
+    """In place of a run, an agent that comes with the package; `expire-span tasks` lists them."""
     episodes: int = 200
     """Episodes to play."""
     seed: int = 0
@@ -310,13 +315,15 @@ class EvaluateConfig:
 class RecordConfig:
     """Record a video of the environment with what the agent remembers beside it."""
 
-    run_dir: Annotated[str, Positional, arg(metavar="DIR")]
+    run_dir: Annotated[str | None, Positional, arg(metavar="DIR")] = None
     """Folder of a run."""
+    pretrained: Annotated[str | None, arg(metavar="NAME")] = None
+    """In place of a run, an agent that comes with the package; `expire-span tasks` lists them."""
     episodes: int = 3
     """Episodes to record."""
     output: Annotated[str | None, arg(metavar="FILE")] = None
     """File to write: .mp4 (H.264), .gif, or .png for a single picture (the last step of the first episode); None
-    for video.mp4 in the run folder."""
+    for video.mp4 in the run folder, or NAME.mp4 here."""
     seed: int = 0
     """Which fresh seeds, as in evaluate."""
     sampled: bool = False

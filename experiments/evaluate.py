@@ -4,7 +4,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 import envs
 from agents import ExpireSpanPPO
 from agents.action_masks import get_action_masks, uses_masks
-from experiments import runs
+from experiments import pretrained, runs
 from experiments.acting import Actor, live_memories
 from experiments.config import MOST_THREADS, EnvConfig, EvaluateConfig, check_within
 from experiments.environments import fresh_seeds, seeded_envs
@@ -140,7 +139,8 @@ def evaluate(config: EvaluateConfig) -> int:
 
 def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
     """Plays the episodes, and the levels, and says what came of it."""
-    run = runs.load(Path(config.run_dir), config.device, config.slots)
+    run_dir = pretrained.chosen(config.run_dir, config.pretrained)
+    run = runs.load(run_dir, config.device, config.slots)
     env, deterministic = run.config.env, not config.sampled
     run.model.set_random_seed(config.seed)
     with user_errors(ValueError):
@@ -148,7 +148,7 @@ def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
     episodes = play(run.model, env, seeds, config.n_envs, deterministic)
     levels = None if level_seeds is None else play(run.model, env, level_seeds, config.n_envs, deterministic)
     return {
-        "run": str(run.path),
+        "run": config.pretrained or str(run.path),
         "env": env.env_id,
         "env_args": env.env_kwargs,
         "timesteps": run.model.num_timesteps,

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from experiments import runs, video
+from experiments import pretrained, runs, video
 from experiments.arguments import merged
 from experiments.config import MOST_THREADS, EnvConfig, RecordConfig, check_within
 from experiments.drawing import Painter
@@ -32,14 +32,16 @@ def record(config: RecordConfig) -> int:
     """
     # Environments that draw with SDL would look for a screen, which pixels don't need.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    run_dir = Path(config.run_dir)
+    run_dir = pretrained.chosen(config.run_dir, config.pretrained)
     seeds = fresh_seeds(config.seed, config.episodes)
     check_within("max-steps", config.max_steps, 1)
     check_within("torch-threads", config.torch_threads, 1, MOST_THREADS)
     if not 0.1 <= config.fps <= 50:
         raise UserError(f"--fps {config.fps}: must be between 0.1 and 50")
     runs.read_config(run_dir)
-    output = Path(config.output) if config.output is not None else run_dir / "video.mp4"
+    # The package's own folder isn't the user's to write in.
+    by_default = run_dir / "video.mp4" if config.pretrained is None else Path(f"{config.pretrained}.mp4")
+    output = Path(config.output) if config.output is not None else by_default
     video.check_output(output)
     torch.set_num_threads(config.torch_threads)
     run = runs.load(run_dir, config.device)

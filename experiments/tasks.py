@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
-from experiments import presets
+from experiments import presets, pretrained
 from experiments.config import TasksConfig
 
 
 def listing() -> dict[str, list[dict[str, Any]]]:
-    """The tasks and the presets, as `tasks --json` prints them."""
+    """The tasks, the presets and the trained agents, as `tasks --json` prints them."""
     tasks = [
         {
             "env": task.env_id,
@@ -35,7 +35,23 @@ def listing() -> dict[str, list[dict[str, Any]]]:
         }
         for name, preset in loaded.items()
     ]
-    return {"tasks": tasks, "presets": settings}
+    return {"tasks": tasks, "presets": settings, "pretrained": _trained()}
+
+
+def _trained() -> list[dict[str, Any]]:
+    found = []
+    for name in pretrained.names():
+        config = json.loads((pretrained.folder(name) / pretrained.CONFIG).read_text())["config"]
+        env = config["env"]
+        found.append(
+            {
+                "pretrained": name,
+                "env": env["env_id"],
+                "env_args": env["env_args"],
+                "total_timesteps": config["total_timesteps"],
+            }
+        )
+    return found
 
 
 def tasks(config: TasksConfig) -> int:
@@ -55,6 +71,11 @@ def tasks(config: TasksConfig) -> int:
     for preset in lists["presets"]:
         steps = f"{preset['total_timesteps']:,} steps"
         table.add_row(preset["preset"], f"{preset['title']}; {steps}", preset["demands"])
+    console.print(table)
+    table = Table("--pretrained", "what it was trained on", title="Trained agents, for evaluate and record")
+    for agent in lists["pretrained"]:
+        trained_on = " ".join((agent["env"], *agent["env_args"]))
+        table.add_row(agent["pretrained"], f"{trained_on}; {agent['total_timesteps']:,} steps")
     console.print(table)
     console.print("All other settings: [bold]expire-span train --preset NAME --help[/bold]")
     return 0

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
-from expire_span.position import SinusoidalEmbedding, gather_by_age
+from expire_span.position import SinusoidalEmbedding, gather_by_age, log_ages
 
 Backend = Literal["plain", "sdpa", "flex"]
 
@@ -36,23 +36,29 @@ class Projection(NamedTuple):
 
 
 class CausalAttention(nn.Module):
-    """softmax_i(q . k_i / sqrt(d) + q . W sin(a_i) / sqrt(d) + ln m_i) over remembered and own states.
+    """softmax_i((q . k_i + q . W sin(a_i) + q . w ln(1 + a_i)) / sqrt(d) + ln m_i) over remembered and own states; the
+    term with w only if there are logarithmic positions.
 
     Args:
         dim: size of a state; a multiple of `heads`.
         heads: number of heads.
         seq_len: ages below it have a relative position; older states have none.
+        log_position: all ages have one by their logarithm, too.
         backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
             (`scaled_dot_product_attention`; under autocast it rounds ln m to the lower precision) or `"flex"`
             (FlexAttention; without gradients: see `NO_FLEX_GRADIENT`).
     """
 
-    def __init__(self, dim: int, heads: int, seq_len: int, backend: Backend = "plain") -> None:
+    def __init__(
+        self, dim: int, heads: int, seq_len: int, backend: Backend = "plain", log_position: bool = False
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.backend = backend
         self.embedding = SinusoidalEmbedding(dim, seq_len)
         self.to_pos = nn.Linear(dim, dim // heads)
+        # Neither the newer nor the older is preferred at first.
+        self.to_log_pos = nn.Parameter(torch.zeros(dim // heads)) if log_position else None
         self.to_q = nn.Linear(dim, dim)
         self.to_kv = nn.Linear(dim, dim * 2)
         self.to_out = nn.Linear(dim, dim)
@@ -97,21 +103,25 @@ class CausalAttention(nn.Module):
         queries = queries * queries.shape[-1] ** -0.5
         by_age = queries @ self.to_pos(self.embedding()).T
         attend = _BACKENDS[backend or self.backend]
-        attended, weights = attend(queries, past, own, by_age, ages, log_mask)
+        bias = log_mask[:, None]
+        if self.to_log_pos is not None:
+            bias = bias + (queries @ self.to_log_pos)[..., None] * log_ages(ages, queries.dtype)[:, None]
+        attended, weights = attend(queries, past, own, by_age, ages, bias)
         return self.to_out(rearrange(attended, "b h t d -> b t (h d)")), weights
 
 
-# Each back-end takes scaled queries (b h t d), past, own, position scores by age (b h t seq_len), ages and ln m.
+# Each back-end takes scaled queries (b h t d), past, own, position scores by age (b h t seq_len), ages, and what else
+# is added to the scores (b h t n, or b 1 t n).
 _Attend = Callable[[Tensor, Projection, Projection, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 
 
 def _plain(
-    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
+    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
     # Past and own are multiplied apart, so that no step copies the cache of keys and values.
     # A cache made under autocast, or without, is read under the other in the precision of the query.
     scores = torch.cat((_product(queries, past.keys.to(queries.dtype).mT), queries @ own.keys.mT), dim=-1)
-    scores = scores + gather_by_age(by_age, ages) + log_mask[:, None]
+    scores = scores + gather_by_age(by_age, ages) + bias
     weights = scores.softmax(-1)
     slots = past.keys.shape[2]
     probabilities = weights.to(own.values.dtype)
@@ -133,25 +143,26 @@ def _product(rows: Float[Tensor, "b h t i"], matrix: Float[Tensor, "b h i j"]) -
 
 
 def _sdpa(
-    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
+    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
 ) -> tuple[Tensor, None]:
     keys, values = _joined(past, own)
-    bias = (gather_by_age(by_age, ages) + log_mask[:, None]).to(queries.dtype)
+    bias = (gather_by_age(by_age, ages) + bias).to(queries.dtype)
     return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0), None
 
 
 def _flex(
-    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, log_mask: Tensor
+    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
 ) -> tuple[Tensor, None]:
     if torch.is_grad_enabled() and (queries.requires_grad or own.keys.requires_grad):
         raise ValueError(NO_FLEX_GRADIENT)
     keys, values = _joined(past, own)
     seq_len = by_age.shape[-1]
     index = ages.clamp(0, seq_len - 1).int()
+    bias = bias.expand(-1, queries.shape[1], -1, -1)
 
     def score(dots: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         position = torch.where(ages[b, q, k] < seq_len, by_age[b, h, q, index[b, q, k]], 0)
-        return dots + position + log_mask[b, q, k]
+        return dots + position + bias[b, h, q, k]
 
     attended = _compiled_flex()(queries, keys, values, score_mod=score, scale=1.0)
     assert isinstance(attended, Tensor)

@@ -45,12 +45,13 @@ class ExpireSpanBlock(nn.Module):
         spans: Spans,
         backend: Backend,
         ramp_power: float,
+        log_position: bool,
     ) -> None:
         super().__init__()
         self.ramp_length, self.ramp_power = ramp_length, ramp_power
         self.norm = nn.LayerNorm(dim)
         self.expire_span = ExpireSpan(dim, max_span, initial_span, spans)
-        self.attention = CausalAttention(dim, heads, seq_len, backend)
+        self.attention = CausalAttention(dim, heads, seq_len, backend, log_position)
         self.norm_feedforward = nn.LayerNorm(dim)
         self.feedforward = FeedForward(dim)
 

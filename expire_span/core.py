@@ -72,6 +72,8 @@ class ExpireSpanCore(nn.Module):
             gradient reach a span all along the ramp (see `expire_span.span.log_mask`).
         read_margin: how many times the age at which it is read a state is to live, for `read_shortfall`; 0: nothing
             is asked for.
+        log_position: ages have a position by their logarithm, whatever they are: attention can learn to prefer the
+            newer of two states, and does so at ages that it has never seen (Chi et al. 2022, arXiv 2205.09921).
 
     Raises:
         ValueError: for sizes that don't fit.
@@ -93,18 +95,24 @@ class ExpireSpanCore(nn.Module):
         backend: Backend = "plain",
         ramp_power: float = 1.0,
         read_margin: float = 0.0,
+        log_position: bool = False,
     ) -> None:
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
         _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
         _check_margin(read_margin, backend)
+        if not isinstance(log_position, bool):
+            raise ValueError(f"log_position={log_position!r} must be True or False")
         self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
         self.random_shortening, self.spans, self.ramp_power = random_shortening, spans, ramp_power
-        self.read_margin = read_margin
+        self.read_margin, self.log_position = read_margin, log_position
         self.blocks = nn.ModuleList(
-            ExpireSpanBlock(dim, heads, seq_len, max_span, ramp_length, self.initial_span, spans, backend, ramp_power)
+            ExpireSpanBlock(
+                *(dim, heads, seq_len, max_span, ramp_length),
+                *(self.initial_span, spans, backend, ramp_power, log_position),
+            )
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim)

@@ -1,4 +1,5 @@
-"""Relative positions by age, as sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
+"""Relative positions by age: as sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5), and as a logarithm (Chi
+et al. 2022, KERPLE, arXiv 2205.09921, the logarithmic kernel)."""
 
 import torch
 from jaxtyping import Float
@@ -35,3 +36,12 @@ def gather_by_age(scores: Float[Tensor, "b h t ages"], ages: Float[Tensor, "b t 
     elsewhere = torch.arange(ages.shape[-1], device=ages.device) % seq_len
     index = torch.where(near, ages, elsewhere).long()[:, None].expand(-1, scores.shape[1], -1, -1)
     return scores.gather(-1, index).masked_fill(~near[:, None], 0)
+
+
+def log_ages(ages: Float[Tensor, "b t n"], dtype: torch.dtype) -> Float[Tensor, "b t n"]:
+    """ln(1 + a): what is twice as old is as much farther away, near or far. 0 for an empty slot and a later step.
+
+    In float32, or the wider `dtype` of what it is added to.
+    """
+    ages = ages.to(torch.promote_types(dtype, torch.float32))
+    return torch.where(ages.isfinite(), ages, 0).clamp(min=0).log1p()

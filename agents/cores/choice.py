@@ -29,6 +29,7 @@ def expire_span(
     backend: Any = "plain",
     ramp_power: float = 1.0,
     read_margin: float = 0.0,
+    log_position: bool = False,
 ) -> ExpireSpanCore:
     """A transformer whose memories expire; arguments as `expire_span.ExpireSpanCore`.
 
@@ -55,6 +56,7 @@ def expire_span(
         backend=backend,
         ramp_power=ramp_power,
         read_margin=read_margin,
+        log_position=log_position,
     )
 
 
@@ -65,6 +67,7 @@ def transformer_xl(
     slots: int = 64,
     seq_len: int = 64,
     backend: Any = "plain",
+    log_position: bool = False,
 ) -> ExpireSpanCore:
     """A Transformer-XL, Dai et al. 2019, arXiv 1901.02860: the same core, in which the newest `slots` states are seen.
 
@@ -73,7 +76,12 @@ def transformer_xl(
     """
     # A state's span is over when its slot is needed.
     return expire_span(
-        dim, depth, heads, slots, max(slots, 1), ramp_length=1, seq_len=seq_len, spans="fixed", backend=backend
+        *(dim, depth, heads, slots, max(slots, 1)),
+        ramp_length=1,
+        seq_len=seq_len,
+        spans="fixed",
+        backend=backend,
+        log_position=log_position,
     )
 
 

@@ -37,6 +37,7 @@ SIZES: dict[str, Any] = {
     "backend": st.sampled_from(["plain", "sdpa"]),
     "ramp_power": st.floats(0.5, 10),
     "read_margin": st.just(0.0) | st.floats(1, 10),
+    "log_position": st.booleans(),
 }
 AGENT: dict[str, Any] = {
     "n_steps": st.integers(1, 20),

@@ -11,7 +11,7 @@ from tests.expire_span.reference import Reference, Settings
 
 PLENTY = Settings(slots=64)
 SHORT = Settings(slots=8)
-STEEP = Settings(slots=8, ramp_power=4.0)
+STEEP = Settings(slots=8, ramp_power=4.0, log_position=True)
 BATCH, STEPS = 2, 64
 
 
@@ -31,6 +31,7 @@ def make_core(
         spans=settings.spans,
         initial_span=0.25,
         ramp_power=settings.ramp_power,
+        log_position=settings.log_position,
         **options,
     ).to(dtype)
     with torch.no_grad():

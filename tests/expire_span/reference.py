@@ -37,6 +37,7 @@ class Settings:
     seq_len: int = 8
     spans: Literal["learned", "fixed"] = "learned"
     ramp_power: float = 1.0
+    log_position: bool = False
 
 
 @dataclass
@@ -121,6 +122,8 @@ def attend_step(block: Any, settings: Settings, normed: Sequence[Tensor], t: int
             logit = query[part] @ pairs[i][:dim][part]
             if age < settings.seq_len:
                 logit = logit + query[part] @ linear(attention.to_pos, sinusoid(age, dim, query))
+            if settings.log_position:
+                logit = logit + query[part] @ attention.to_log_pos * math.log(1 + age)
             logits.append(logit / math.sqrt(dim_head) + torch.log(mask**settings.ramp_power))
             values.append(pairs[i][dim:][part])
         weights = torch.softmax(torch.stack(logits), dim=0)

@@ -10,6 +10,7 @@ from torch import Tensor
 from tests.expire_span.cases import (
     PLENTY,
     SHORT,
+    STEEP,
     STEPS,
     assert_same_gradients,
     close,
@@ -21,7 +22,7 @@ from tests.expire_span.cases import (
 )
 from tests.expire_span.reference import Settings
 
-SLOTS = pytest.mark.parametrize("settings", [PLENTY, SHORT], ids=["slots plenty", "slots short"])
+SLOTS = pytest.mark.parametrize("settings", [PLENTY, SHORT, STEEP], ids=["slots plenty", "slots short", "steep"])
 STARTS = episodes(STEPS, [0, 16, 31, 32, 37, 45], [STEPS - 2])
 HAS_COMPILER = shutil.which(os.environ.get("CXX", "g++")) is not None
 
@@ -71,7 +72,7 @@ def test_flex_agrees_with_plain_forward(settings: Settings) -> None:
 @torch.no_grad()
 def test_flex_agrees_with_plain_forward_compiled() -> None:
     """Catches a compiled kernel that fails or errs from its second shape on: other slots, other segments."""
-    for settings in (PLENTY, SHORT):
+    for settings in (PLENTY, SHORT, STEEP):
         for length in (32, 16):
             assert_flex_is_plain(settings, length)
 

@@ -31,6 +31,7 @@ CORES = st.builds(
     seq_len=st.integers(1, 8),
     spans=SPANS,
     ramp_power=st.sampled_from([1.0, 1.0, 3.0]),
+    log_position=st.booleans(),
 )
 
 

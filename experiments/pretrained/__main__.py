@@ -1,0 +1,65 @@
+"""`python -m experiments.pretrained DIR NAME`: adds a run's agent to those that come with the package."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from experiments import pretrained, runs
+from experiments.errors import UserError
+
+MOST_BYTES = 2_000_000
+"""Of a trained agent."""
+
+
+def pack(run_dir: Path, target: Path, command: str) -> None:
+    """Writes a trained agent's folder.
+
+    Left out is what only the training needed: the optimiser's state, checkpoints, logs.
+
+    Args:
+        run_dir: of the run.
+        target: the folder, which is made, or whose files are replaced.
+        command: that makes such an agent again, for the record.
+
+    Raises:
+        UserError: if there is no model, or it is too large.
+    """
+    run = runs.load(run_dir, "cpu")
+    begun = json.loads((run_dir / runs.CONFIG).read_text())["started"]
+    run.model.policy.optimizer.state.clear()
+    run.model.ep_info_buffer = run.model.ep_success_buffer = None
+    target.mkdir(parents=True, exist_ok=True)
+    run.model.save(target / runs.MODEL)
+    size = (target / runs.MODEL).stat().st_size
+    if size > MOST_BYTES:
+        (target / runs.MODEL).unlink()
+        raise UserError(f"{run_dir}: its agent would be {size:,} bytes, more than {MOST_BYTES:,}")
+    record = {
+        "format_version": runs.FORMAT_VERSION,
+        "config": dataclasses.asdict(dataclasses.replace(run.config, run_dir=None, device="auto")),
+        # Neither paths nor times of the machine that trained it.
+        "started": {"command": command, **{name: begun[name] for name in ("device_name", "versions", "git")}},
+        "continued": [],
+    }
+    runs.write_json(target / runs.CONFIG, record)
+
+
+def main() -> int:
+    """Reads the command line and packs."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.pretrained", description=__doc__)
+    parser.add_argument("run_dir", metavar="DIR", type=Path, help="folder of a run")
+    parser.add_argument("name", metavar="NAME", help="of the agent, for --pretrained")
+    parser.add_argument("--command", required=True, help="that makes such an agent again, for the record")
+    arguments = parser.parse_args()
+    try:
+        pack(arguments.run_dir, Path(pretrained.__file__).parent / arguments.name, arguments.command)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
