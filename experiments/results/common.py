@@ -41,7 +41,7 @@ CORRIDOR_AGENT = AgentConfig(
 KEY_AGENT = AgentConfig(
     n_steps=128,
     segment_length=64,
-    batch_size=1024,
+    batch_size=2048,
     learning_rate=5e-4,
     learning_rate_end=0.0,
     gamma=0.995,
@@ -69,6 +69,7 @@ def corridor_core(slots: int, ramp_length: float) -> CoreConfig:
         read_margin=2,
         # A cue is mostly older than that in training, so what finds it then finds it at any age.
         seq_len=8,
+        log_position=True,
     )
 
 
@@ -85,4 +86,4 @@ def batched(env_id: str, *env_args: str, n_envs: int = 2048) -> EnvConfig:
 
 def key_corridor(rooms: int) -> EnvConfig:
     """KeyCorridor with three columns and `rooms` rows of rooms."""
-    return EnvConfig(env_id=f"MiniGrid-KeyCorridorS3R{rooms}-v0", n_envs=64, vec_env="subprocess")
+    return EnvConfig(env_id=f"MiniGrid-KeyCorridorS3R{rooms}-v0", n_envs=128, vec_env="subprocess")

@@ -1,5 +1,7 @@
 """The Endless T-Maze, its corridors of 3 to 20 cells; judged on 1,000 corridors in a row, of 3 to 40."""
 
+import dataclasses
+
 from experiments.config import TrainConfig
 from experiments.results.common import batched, corridor_agent, corridor_core
 from experiments.results.task import Evaluation, ResultsTask
@@ -9,8 +11,8 @@ TASK = ResultsTask(
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=512),
         core=corridor_core(slots=64, ramp_length=8),
-        agent=corridor_agent(slots=64, memory_budget_end=28),
-        total_timesteps=6_000_000,
+        agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=16), expire_loss_coef=1e-4),
+        total_timesteps=10_000_000,
     ),
     evaluation=Evaluation(episodes=8, env_args=("max_length=40", "max_steps=25000"), measure="correct_turn_rate"),
 )
