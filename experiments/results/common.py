@@ -69,7 +69,6 @@ def corridor_core(slots: int, ramp_length: float) -> CoreConfig:
         read_margin=2,
         # A cue is mostly older than that in training, so what finds it then finds it at any age.
         seq_len=8,
-        log_position=True,
     )
 
 

@@ -10,6 +10,6 @@ TASK = ResultsTask(
         env=batched("ExpireSpan/Corridor-v0", "min_length=3", "max_length=200", n_envs=512),
         core=corridor_core(slots=256, ramp_length=16),
         agent=corridor_agent(slots=256, memory_budget_end=24),
-        total_timesteps=8_000_000,
+        total_timesteps=10_000_000,
     ),
 )

@@ -10,7 +10,8 @@ TASK = ResultsTask(
     title="Endless T-Maze, uniform",
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=512),
-        core=corridor_core(slots=64, ramp_length=8),
+        # Several cues are alive at once, and the newest counts.
+        core=dataclasses.replace(corridor_core(slots=64, ramp_length=8), log_position=True),
         agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=16), expire_loss_coef=1e-4),
         total_timesteps=10_000_000,
     ),
