@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.config import ResultsConfig
 from experiments.errors import UserError, user_errors
-from experiments.results import tasks
+from experiments.results import agents, tasks
 from experiments.results.matrix import Cell, differences, found
 from experiments.results.pictures import draw
 from experiments.results.record import RunRecord
@@ -21,7 +21,19 @@ PICTURES = Path("docs") / "results"
 """In the page's folder."""
 
 _HEAD = (
-    *("agent", "seeds", "{}", "learned", "steps to {}", "minutes to {}", "live memories", "slots", "episode length"),
+    *(
+        "agent",
+        "seeds",
+        "{}",
+        "lowest",
+        "levels",
+        "learned",
+        "steps to {}",
+        "minutes to {}",
+        "live memories",
+        "slots",
+        "episode length",
+    ),
     *("peak MiB", "steps/s"),
 )
 _NEW_PAGE = f"# Results\n\n{BEGIN}\n{END}\n"
@@ -49,6 +61,7 @@ def report(config: ResultsConfig) -> int:
             picture = page.parent / PICTURES / f"{task}.png"
             draw(picture, results[0][0].definition, _by_agent(results))
             parts += [_section(given[task], results), f"![{task}]({(PICTURES / picture.name).as_posix()})"]
+        parts[:0] = [_overview(_by_task(fresh))] if fresh else []
         parts += [_total([record for _, record in fresh]), *_left_out(stale)]
         with written_whole(page) as partial:
             partial.write_text("\n\n".join([before + BEGIN, *parts, END]) + after)
@@ -72,10 +85,10 @@ def _by_task(results: Results) -> dict[str, Results]:
 
 
 def _by_agent(results: Results) -> dict[str, list[RunRecord]]:
-    agents: dict[str, list[RunRecord]] = {}
+    of_agent: dict[str, list[RunRecord]] = {}
     for cell, record in results:
-        agents.setdefault(cell.agent, []).append(record)
-    return agents
+        of_agent.setdefault(cell.agent, []).append(record)
+    return of_agent
 
 
 def _section(task: str, results: Results) -> str:
@@ -91,11 +104,43 @@ def _section(task: str, results: Results) -> str:
     rows = [[name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]]
     rows.append(["---"] * len(_HEAD))
     rows += [_row(definition, agent, records) for agent, records in _by_agent(results).items()]
-    agents = " ".join(_by_agent(results))
+    names = " ".join(_by_agent(results))
     seeds = " ".join(str(seed) for seed in sorted({record.seed for _, record in results}))
-    matrix = f"--tasks {task} --agents {agents} --seeds {seeds}"
+    matrix = f"--tasks {task} --agents {names} --seeds {seeds}"
     again = f"Again: `expire-span results {matrix} --runs runs/again --data runs/again/data`"
     return "\n".join([f"### {definition.title}\n\n{how}\n", *(f"| {' | '.join(row)} |" for row in rows), f"\n{again}"])
+
+
+def _overview(of_task: dict[str, Results]) -> str:
+    """A table of all tasks by the agents that aren't one of a sweep, success and live memories."""
+    found = {task: _by_agent(results) for task, results in of_task.items()}
+    columns = [name for name in agents.DEFAULT if any(name in by_agent for by_agent in found.values())]
+    head = ["task", "judged by", *columns]
+    rows = [head, ["---"] * len(head)]
+    for task, by_agent in found.items():
+        definition = of_task[task][0][0].definition
+        scores = [_score(definition, by_agent.get(name, [])) for name in columns]
+        rows.append([definition.title, definition.measure.replace("_", " "), *scores])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"### All tasks\n\nIn brackets the live memories of a step and layer.\n\n{table}"
+
+
+def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
+    score = _mean([record.evaluation[definition.measure] for record in records], ".3f")
+    live = _mean([record.evaluation["live_memories"] for record in records], ".1f")
+    return f"{score} ({live})" if live else score
+
+
+def _levels(records: Sequence[RunRecord]) -> str:
+    """Solved of all, over the seeds; nothing where levels can't be counted."""
+    counted = [record.evaluation for record in records if record.evaluation["levels"] is not None]
+    solved = sum(evaluation["levels_solved"] for evaluation in counted)
+    return f"{solved} of {sum(evaluation['levels'] for evaluation in counted)}" if counted else ""
+
+
+def _lowest(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{min(known):.3f}" if known else ""
 
 
 def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> list[str]:
@@ -105,6 +150,8 @@ def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> l
         agent,
         str(len(records)),
         _with_interval([record.evaluation[definition.measure] for record in records]),
+        _lowest([record.evaluation[definition.measure] for record in records]),
+        _levels(records),
         f"{len(learned)} of {len(records)}",
         _mean([record.goal_steps for record in learned], ",.0f"),
         _mean([None if record.goal_seconds is None else record.goal_seconds / 60 for record in learned], ",.1f"),
@@ -136,8 +183,9 @@ def _total(records: Sequence[RunRecord]) -> str:
     devices = ", ".join(sorted({record.device_name for record in records}))
     commits = sorted({_commit(record) for record in records})
     return (
-        "Means are interquartile means over the seeds, in brackets the 95 % bootstrap interval; steps and minutes to "
-        "the goal are of the runs that reached it in training, live memories those of a step and layer.\n\n"
+        "Means are interquartile means over the seeds, in brackets the 95 % bootstrap interval; lowest is the worst "
+        "seed, levels those solved of all that there are, over all seeds; steps and minutes to the goal are of the "
+        "runs that reached it in training, live memories those of a step and layer.\n\n"
         f"{len(records)} runs, {hours:.2f} hours of training on {devices or 'no device'}; "
         f"sources: {', '.join(commits) or 'none'}."
     )

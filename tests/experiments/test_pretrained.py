@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ExpireSpanPPO
 from experiments import pretrained, runs
+from experiments.environments import training_envs
 from experiments.pretrained.__main__ import MOST_BYTES, pack
 from tests.experiments.conftest import Cli
 
@@ -51,9 +53,7 @@ def test_it_can_be_trained_on(shipped: Path) -> None:
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def _env(shipped: Path) -> object:
-    from experiments.environments import training_envs
-
+def _env(shipped: Path) -> VecEnv:
     return training_envs(runs.read_config(shipped).env, 0)
 
 
