@@ -14,8 +14,8 @@ class Machinery(NamedTuple):
 
     compiles: bool
     """Compile them with `torch.compile`."""
-    graphs: bool
-    """Capture them as CUDA graphs."""
+    graphs_on: torch.device | None
+    """The CUDA device on which to capture them as graphs, where all of their tensors lie; None: don't."""
 
 
 PROGRAMS = 1024
@@ -42,16 +42,19 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
     """
     if machinery.compiles:
         program = compiled(program)
-    if not machinery.graphs:
+    if machinery.graphs_on is None:
         return program
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
+    # What is current is a stream of the first GPU, unless somebody says so; on another one nothing would be captured.
+    with torch.cuda.device(machinery.graphs_on):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                program()
+                restore()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # PyTorch's own stream for captures is one for the whole process, of whichever GPU came first.
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
             program()
-            restore()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        program()
     return graph.replay

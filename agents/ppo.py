@@ -231,7 +231,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         on_cuda = self.device.type == "cuda"
         self._machinery = Machinery(
             compiles=on_cuda if self.compile is None else self.compile,
-            graphs=on_cuda and self.cuda_graphs and not self.use_sde,
+            graphs_on=self.device if on_cuda and self.cuda_graphs and not self.use_sde else None,
         )
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:

@@ -61,3 +61,16 @@ def test_memory_and_buffer_lie_on_the_device() -> None:
     buffer, state = model.rollout_buffer, model._rollout.groups[0].actor.state
     kept = [buffer.obs, buffer.actions, *buffer.memory, buffer.advantages, *tensors_of(state.cache)]
     assert all(isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda" for tensor in kept)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("first", ["cuda:0", "cuda:1"])
+def test_any_gpu_is_trained_on_as_the_first(first: str) -> None:
+    """Would catch: a graph that is captured on whichever GPU is the current one, not where the tensors are, and a
+    stream for captures that belongs to the GPU that came first."""
+    second = "cuda:1" if first == "cuda:0" else "cuda:0"
+    for device in (first, second):
+        model = clock_model(device=device)
+        collect(model)
+        model.train()
+        assert all(weight.isfinite().all() and str(weight.device) == device for weight in model.policy.parameters())
