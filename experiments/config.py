@@ -87,6 +87,9 @@ class CoreConfig:
     read_margin: float = 0.0
     """A state is to live so many times the age at which attention reads it, 1 or more: reading holds its span, however
     dear memory is. 0: nothing but the reward does."""
+    ramp_gradient: bool = True
+    """The reward's gradient reaches a span while its state is on the ramp. Without it spans learn from what is read
+    (--read-margin) and from the price alone."""
     seq_len: int = 64
     """Ages below this have a relative position in attention; older states have none."""
     log_position: bool = False

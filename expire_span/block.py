@@ -46,9 +46,10 @@ class ExpireSpanBlock(nn.Module):
         backend: Backend,
         ramp_power: float,
         log_position: bool,
+        ramp_gradient: bool,
     ) -> None:
         super().__init__()
-        self.ramp_length, self.ramp_power = ramp_length, ramp_power
+        self.ramp_length, self.ramp_power, self.ramp_gradient = ramp_length, ramp_power, ramp_gradient
         self.norm = nn.LayerNorm(dim)
         self.expire_span = ExpireSpan(dim, max_span, initial_span, spans)
         self.attention = CausalAttention(dim, heads, seq_len, backend, log_position)
@@ -75,6 +76,7 @@ class ExpireSpanBlock(nn.Module):
         One call serves a whole segment and a single step (t = 1) alike: what differs, which states are visible
         and where keys and values come from, is the caller's.
         """
+        spans = spans if self.ramp_gradient else spans.detach()
         mask = expire_mask(spans[:, None], ages, self.ramp_length)
         attended, weights = self.attention(normed, past, own, ages, log_mask(mask, visible, self.ramp_power), backend)
         states = states + attended

@@ -74,6 +74,8 @@ class ExpireSpanCore(nn.Module):
             is asked for.
         log_position: ages have a position by their logarithm, whatever they are: attention can learn to prefer the
             newer of two states, and does so at ages that it has never seen (Chi et al. 2022, arXiv 2205.09921).
+        ramp_gradient: the reward's gradient reaches a span while its state is on the ramp, as in the paper. Without it
+            spans learn from what reading asks for and what memory costs alone, so it needs a `read_margin`.
 
     Raises:
         ValueError: for sizes that don't fit.
@@ -96,22 +98,35 @@ class ExpireSpanCore(nn.Module):
         ramp_power: float = 1.0,
         read_margin: float = 0.0,
         log_position: bool = False,
+        ramp_gradient: bool = True,
     ) -> None:
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
         _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
         _check_margin(read_margin, backend)
-        if not isinstance(log_position, bool):
-            raise ValueError(f"log_position={log_position!r} must be True or False")
+        for name, flag in {"log_position": log_position, "ramp_gradient": ramp_gradient}.items():
+            if not isinstance(flag, bool):
+                raise ValueError(f"{name}={flag!r} must be True or False")
+        if spans == "learned" and not ramp_gradient and not read_margin:
+            raise ValueError("ramp_gradient=False needs a read_margin: else nothing asks for a span")
         self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
         self.random_shortening, self.spans, self.ramp_power = random_shortening, spans, ramp_power
-        self.read_margin, self.log_position = read_margin, log_position
+        self.read_margin, self.log_position, self.ramp_gradient = read_margin, log_position, ramp_gradient
         self.blocks = nn.ModuleList(
             ExpireSpanBlock(
-                *(dim, heads, seq_len, max_span, ramp_length),
-                *(self.initial_span, spans, backend, ramp_power, log_position),
+                dim,
+                heads,
+                seq_len,
+                max_span,
+                ramp_length,
+                self.initial_span,
+                spans,
+                backend,
+                ramp_power,
+                log_position,
+                ramp_gradient,
             )
             for _ in range(depth)
         )

@@ -265,6 +265,32 @@ def test_reading_lengthens_spans_and_changes_nothing_else() -> None:
     assert ExpireSpanCore(**sizes, spans="fixed", read_margin=3.0)(x).read_shortfall == 0
 
 
+def test_spans_can_be_left_to_reading() -> None:
+    """Catches a reward's gradient that still reaches the spans, a core that no longer fades its states, and reading
+    that has no gradient there either."""
+    x = 3 * make_stream(SHORT, steps=40).float()
+    sizes: dict[str, Any] = {"dim": SHORT.dim, "depth": 1, "heads": 1, "slots": 16, "max_span": 32, "ramp_length": 4}
+    kept, cut = (ExpireSpanCore(**sizes, initial_span=0.2, read_margin=2, ramp_gradient=flag) for flag in (True, False))
+    cut.load_state_dict(kept.state_dict())
+    outs = kept(x), cut(x)
+    assert torch.equal(outs[0].output, outs[1].output)
+    for core, out in zip((kept, cut), outs, strict=True):
+        out.output.square().sum().backward(retain_graph=True)
+        bias = core.blocks[0].get_parameter("expire_span.to_expiration.bias")
+        assert (bias.grad is not None and bool(bias.grad.any())) == (core is kept)
+    outs[1].read_shortfall.backward()
+    bias = cut.blocks[0].get_parameter("expire_span.to_expiration.bias")
+    assert bias.grad is not None
+    assert bias.grad.item() < 0
+
+
+def test_spans_that_nothing_asks_for_are_refused() -> None:
+    """Catches a core whose spans only the price moves."""
+    with pytest.raises(ValueError, match="ramp_gradient=False needs a read_margin"):
+        ExpireSpanCore(8, 1, ramp_gradient=False)
+    assert ExpireSpanCore(8, 1, ramp_gradient=False, spans="fixed").spans == "fixed"
+
+
 @pytest.mark.parametrize("margin", [-1, 0.5, 101, float("nan")])
 def test_margins_that_can_not_be(margin: float) -> None:
     """Catches a margin that would let what is read die sooner, and a message that doesn't say what is right."""
