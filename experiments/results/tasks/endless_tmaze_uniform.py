@@ -9,11 +9,19 @@ from experiments.results.task import Evaluation, ResultsTask
 TASK = ResultsTask(
     title="Endless T-Maze, uniform",
     config=TrainConfig(
-        env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=512),
-        # Several cues are alive at once, and the newest counts.
-        core=dataclasses.replace(corridor_core(slots=64, ramp_length=8), log_position=True),
-        agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=16), expire_loss_coef=1e-4),
-        total_timesteps=10_000_000,
+        env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=64),
+        core=dataclasses.replace(
+            corridor_core(slots=64, ramp_length=2),
+            ramp_power=1,
+            # Several cues are alive at once, and the newest counts. The reward would make them all short-lived instead,
+            # which is right up to the longest corridor of the training.
+            log_position=True,
+            ramp_gradient=False,
+        ),
+        agent=dataclasses.replace(
+            corridor_agent(slots=64, memory_budget_end=12), batch_size=1024, expire_loss_coef=1e-4
+        ),
+        total_timesteps=1_500_000,
     ),
     evaluation=Evaluation(episodes=8, env_args=("max_length=40", "max_steps=25000"), measure="correct_turn_rate"),
 )
