@@ -1,10 +1,12 @@
-"""The picture of a task: learning curves with intervals over seeds, and success against live memories."""
+"""The picture of a task: learning curves with intervals over seeds, success against live memories, and what became of
+the expiring agent's spans."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
@@ -25,8 +27,8 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
         task: whose results they are.
         agents: the results of each agent.
     """
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    curves, memories = figure.subplots(1, 2)
+    figure = Figure(figsize=(15, 4), layout="constrained")
+    curves, memories, spans = figure.subplots(1, 3)
     for number, (agent, records) in enumerate(agents.items()):
         color = f"C{number % 10}"
         grid, values = curves_of(records, task.objective)
@@ -53,7 +55,8 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
     for axes, what in ((curves, task.objective), (memories, task.measure)):
         if what.endswith("_rate"):
             axes.set_ylim(-0.03, 1.03)
-    for axes in (curves, memories):
+    _draw_spans(spans, agents.get("expire-span", ()))
+    for axes in (curves, memories, spans):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
@@ -61,6 +64,22 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
     with written_whole(path) as partial:
         # Without the version of the library, the same results give the same file.
         figure.savefig(partial, dpi=100, metadata={"Software": None})
+
+
+def _draw_spans(axes: Axes, records: Sequence[RunRecord]) -> None:
+    """Quantiles of the spans over the training: what is kept draws away from what isn't."""
+    for name, color, label in (
+        ("span_q90", "C3", "a tenth is longer"),
+        ("span_q50", "C0", "median"),
+        ("span_q10", "C2", "a tenth is shorter"),
+    ):
+        grid, values = curves_of(records, name)
+        if len(values):
+            axes.plot(grid / 1e6, interquartile_mean(values.T), color=color, label=label, linewidth=1.4)
+    # Spans may end at 0, and a tenth of them as long as all others together.
+    axes.set_yscale("symlog", linthresh=1, base=2)
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.set(xlabel="million environment steps", ylabel="spans of the expiring memory, in steps", ylim=(0, None))
 
 
 def _said(name: str) -> str:

@@ -122,13 +122,16 @@ def _overview(of_task: dict[str, Results]) -> str:
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
         rows.append([definition.title, definition.measure.replace("_", " "), *scores])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"### All tasks\n\nIn brackets the live memories of a step and layer.\n\n{table}"
+    how = "The worst seed too where it is worse; in brackets the live memories of a step and layer."
+    return f"### All tasks\n\n{how}\n\n{table}"
 
 
 def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
-    score = _mean([record.evaluation[definition.measure] for record in records], ".3f")
+    scores = [record.evaluation[definition.measure] for record in records]
+    score, lowest = _mean(scores, ".3f"), _lowest(scores)
     live = _mean([record.evaluation["live_memories"] for record in records], ".1f")
-    return f"{score} ({live})" if live else score
+    # A mean between quartiles doesn't see a single seed that failed.
+    return f"{score}{f', lowest {lowest}' if lowest != score else ''}{f' ({live})' if live else ''}"
 
 
 def _levels(records: Sequence[RunRecord]) -> str:
