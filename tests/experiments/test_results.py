@@ -214,8 +214,15 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
     assert (page.read_text(), (folder / "docs" / "results" / "short.png").read_bytes()) == (first, picture)
     assert first.startswith("Before.\n")
     assert first.endswith(f"{END}\nAfter.\n")
-    assert re.search(r"^\| expire-span \| 2 \| [01]\.\d{3} \([01]\.\d{3} to [01]\.\d{3}\) \| 2 of 2 \|", first, re.M)
-    assert "4 runs, 0.00 hours of training" in first
+    score = r"([01]\.\d{3})"
+    row = re.search(rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \|  \| 2 of 2 \|", first, re.M)
+    assert row is not None
+    # Of two seeds the lowest is the interval's lower end.
+    assert row[4] == row[2] <= row[1]
+    overview = re.search(r"^\| .* \| success rate \| ([01]\.\d{3})", first, re.M)
+    assert overview is not None
+    assert overview[1] == row[1]
+    assert re.search(r"^4 runs, \d\.\d\d hours of training", first, re.M)
 
     # Half of the results are of other settings now.
     longer(folder, 2)
