@@ -1,5 +1,6 @@
 """Actor-critic policies with a memory, by Stable-Baselines3's names."""
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -171,6 +172,14 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         nn.init.zeros_(self.value_net.bias)
         self._memory_shapes = _shapes(self.core.empty_memory(1))
         self._begin_versions()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The last action's distribution hangs on the graph of its gradient, which can't be copied.
+        action_dist = copy.copy(self.action_dist)
+        for name in ("distribution", "_latent_sde"):
+            if hasattr(action_dist, name):
+                setattr(action_dist, name, None)
+        return self.__dict__ | {"action_dist": action_dist}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # PyTorch's

@@ -202,6 +202,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         )
         self.policy = policy.to(self.device)
         core = self.policy.core
+        left_to_reading = isinstance(core, ExpireSpanCore) and self.policy.has_spans and not core.ramp_gradient
+        if left_to_reading and not self.read_loss_coef:
+            raise ValueError("ramp_gradient=False needs a read_loss_coef above 0: else nothing asks for a span")
         slots = core.slots if isinstance(core, ExpireSpanCore) else 0
         if isinstance(core, ExpireSpanCore) and 0 < slots <= core.ramp_length:
             warnings.warn(

@@ -133,7 +133,7 @@ def model_from_tree(
             policy_kwargs = argument_from_tree(part["policy_kwargs"], "policy_kwargs", classes)
         observations = checkpoint.space_from_tree(part["observation_space"])
         actions = checkpoint.space_from_tree(part["action_space"])
-        arguments = _typed(part["arguments"], "arguments", _ARGUMENTS)
+        arguments = _typed(_with_defaults(part["arguments"]), "arguments", _ARGUMENTS)
         described = fields(part["schedules"], "schedules", *_SCHEDULES)
         for name, schedule in described.items():
             arguments[name] = None if schedule is None else checkpoint.schedule_from_tree(schedule, name, given)
@@ -263,6 +263,11 @@ def _load_optimizer(optimizer: optim.Optimizer, tree: Tree) -> None:
                 raise CheckpointError(f"the optimiser's {shown(name)} doesn't have its weight's shape")
     # A copy: tensors of the same device would be shared with the tree, and with whoever else has it.
     optimizer.load_state_dict(copy.deepcopy(state))
+
+
+def _with_defaults(arguments: Tree) -> Tree:
+    """With those that models of before don't have, as they behave without them."""
+    return {"read_loss_coef": 1e-3} | arguments if isinstance(arguments, dict) else arguments
 
 
 def _typed(tree: Tree, what: str, types: Mapping[str, tuple[type[Any], ...]]) -> dict[str, Any]:

@@ -88,10 +88,10 @@ class CoreConfig:
     """A state is to live so many times the age at which attention reads it, 1 or more: reading holds its span, however
     dear memory is. 0: nothing but the reward does."""
     ramp_gradient: bool = True
-    """The reward's gradient reaches a span while its state is on the ramp. Without it spans learn from what is read
-    (--read-margin) and from the price alone."""
+    """Whether the reward's gradient reaches a span while its state is on the ramp; if not, spans learn from what is
+    read (--read-margin) and from the price alone."""
     seq_len: int = 64
-    """Ages below this have a relative position in attention; older states have none."""
+    """Ages below this have a relative position in attention; older states have none, but by --log-position."""
     log_position: bool = False
     """Ages have a position by their logarithm, too, whatever they are: which of two states is the newer is seen at ages
     that have never been met before."""
@@ -242,6 +242,7 @@ class TrainConfig:
             ("n-steps", self.agent.n_steps, 1, LARGEST),
             ("n-epochs", self.agent.n_epochs, 1, LARGEST),
             ("batch-size", self.agent.batch_size, 1, LARGEST),
+            ("segment-length", self.agent.segment_length, 1, LARGEST),
             ("stats-window-size", self.agent.stats_window_size, 1, LARGEST),
             ("gamma", self.agent.gamma, 0.0, 1.0),
             ("gae-lambda", self.agent.gae_lambda, 0.0, 1.0),
@@ -264,7 +265,11 @@ class TrainConfig:
         for section in (self, self.core, self.agent):
             for setting in dataclasses.fields(section):
                 value = getattr(section, setting.name)
-                if isinstance(value, float):
+                if (
+                    isinstance(value, int | float)
+                    and not isinstance(value, bool)
+                    and setting.type in (float, float | None)
+                ):
                     _check_float(setting.name.replace("_", "-"), value)
         for width in self.agent.net_arch or ():
             if width < 1:

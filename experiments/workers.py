@@ -11,7 +11,7 @@ import sys
 import threading
 
 from experiments.callbacks import StopRequest
-from experiments.errors import say
+from experiments.errors import say, user_errors
 
 _POLL = 0.2
 """Seconds between two looks at all workers."""
@@ -26,11 +26,15 @@ def run_workers(module: str, job: str, count: int, request: StopRequest, lost: s
         count: of workers.
         request: when it is made, the workers are told to end.
         lost: what becomes of the work of one that died, for the message.
+
+    Raises:
+        UserError: if one can't be started; those that were are ended.
     """
     running: dict[int, subprocess.Popen[str]] = {}
     try:
         for number in range(1, count + 1):
-            running[number] = _started(module)
+            with user_errors(OSError, prefix=f"worker {number} of {count} can't be started: "):
+                running[number] = _started(module)
             # One that has died already has no ears; its status is told below.
             with contextlib.suppress(BrokenPipeError):
                 _tell(running[number], job)

@@ -42,7 +42,7 @@ class CausalAttention(nn.Module):
     Args:
         dim: size of a state; a multiple of `heads`.
         heads: number of heads.
-        seq_len: ages below it have a relative position; older states have none.
+        seq_len: ages below it have a relative position, as sinusoids; older states have none of these.
         log_position: all ages have one by their logarithm, too.
         backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
             (`scaled_dot_product_attention`; under autocast it rounds ln m to the lower precision) or `"flex"`

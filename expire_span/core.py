@@ -35,7 +35,8 @@ class CoreOutput(NamedTuple):
     by the span loss; by this they are."""
     read_shortfall: Float[Tensor, ""]
     """Steps by which spans of states that were read fall short of `read_margin` times their age then: sum over states,
-    mean over queries and layers. 0 without a margin."""
+    mean over queries and layers. 0 without a margin. Of a state that is read several times in the segment the greatest
+    demand counts, so that the sum over a stream is the less the longer its segments are."""
 
 
 class StepOutput(NamedTuple):
@@ -62,7 +63,7 @@ class ExpireSpanCore(nn.Module):
         slots: past states that a layer can keep; 0 for no memory at all (a step sees itself only).
         max_span: longest span, in steps.
         ramp_length: R, steps over which a state fades after its span ends.
-        seq_len: ages below it have a relative position; older states have none.
+        seq_len: ages below it have a relative position; older states have none, but by `log_position`.
         spans: `"learned"`, or `"fixed"` at `max_span`: with `max_span >= slots` a Transformer-XL of the same slots.
         initial_span: share of `max_span` that every span starts at, in (0, 1); default: see `starting_share`.
         random_shortening: in training mode, draw l ~ U(0, max_span) for each row and call, and hide the states
@@ -103,11 +104,12 @@ class ExpireSpanCore(nn.Module):
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
         _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
-        _check_margin(read_margin, backend)
+        asks = spans == "learned" and slots > 0
+        _check_margin(read_margin, backend if asks else "plain")
         for name, flag in {"log_position": log_position, "ramp_gradient": ramp_gradient}.items():
             if not isinstance(flag, bool):
                 raise ValueError(f"{name}={flag!r} must be True or False")
-        if spans == "learned" and not ramp_gradient and not read_margin:
+        if asks and not ramp_gradient and not read_margin:
             raise ValueError("ramp_gradient=False needs a read_margin: else nothing asks for a span")
         self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots

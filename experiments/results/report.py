@@ -104,11 +104,21 @@ def _section(task: str, results: Results) -> str:
     rows = [[name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]]
     rows.append(["---"] * len(_HEAD))
     rows += [_row(definition, agent, records) for agent, records in _by_agent(results).items()]
-    names = " ".join(_by_agent(results))
-    seeds = " ".join(str(seed) for seed in sorted({record.seed for _, record in results}))
-    matrix = f"--tasks {task} --agents {names} --seeds {seeds}"
-    again = f"Again: `expire-span results {matrix} --runs runs/again --data runs/again/data`"
-    return "\n".join([f"### {definition.title}\n\n{how}\n", *(f"| {' | '.join(row)} |" for row in rows), f"\n{again}"])
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([f"### {definition.title}\n\n{how}\n", *table, f"\nAgain:\n\n```sh\n{_again(task, results)}\n```"])
+
+
+def _again(task: str, results: Results) -> str:
+    """The commands that make just these results, a line for agents of the same seeds."""
+    agents_of: dict[str, list[str]] = {}
+    for agent, records in _by_agent(results).items():
+        seeds = " ".join(str(seed) for seed in sorted(record.seed for record in records))
+        agents_of.setdefault(seeds, []).append(agent)
+    return "\n".join(
+        f"expire-span results --tasks {task} --agents {' '.join(names)} --seeds {seeds} "
+        f"--runs runs/again --data runs/again/data"
+        for seeds, names in agents_of.items()
+    )
 
 
 def _overview(of_task: dict[str, Results]) -> str:
@@ -120,18 +130,19 @@ def _overview(of_task: dict[str, Results]) -> str:
     for task, by_agent in found.items():
         definition = of_task[task][0][0].definition
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
-        rows.append([definition.title, definition.measure.replace("_", " "), *scores])
+        rows.append([definition.title.replace("|", "\\|"), definition.measure.replace("_", " "), *scores])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    how = "The worst seed too where it is worse; in brackets the live memories of a step and layer."
-    return f"### All tasks\n\n{how}\n\n{table}"
+    how = "The worst seed too where it is worse; in brackets the live memories of a step and layer, and the seeds."
+    return f"### The tasks\n\n{how}\n\n{table}"
 
 
 def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
     scores = [record.evaluation[definition.measure] for record in records]
     score, lowest = _mean(scores, ".3f"), _lowest(scores)
     live = _mean([record.evaluation["live_memories"] for record in records], ".1f")
+    in_brackets = f"{live}; {len(records)}" if live else f"{len(records)}"
     # A mean between quartiles doesn't see a single seed that failed.
-    return f"{score}{f', lowest {lowest}' if lowest != score else ''}{f' ({live})' if live else ''}"
+    return f"{score}{f', lowest {lowest}' if lowest != score else ''}{f' ({in_brackets})' if records else ''}"
 
 
 def _levels(records: Sequence[RunRecord]) -> str:

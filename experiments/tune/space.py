@@ -124,7 +124,8 @@ def _check_value(name: str, value: Any) -> None:
     check_argument(name, value)
     if name in kinds(SECTIONS["core"]):
         # Beside the defaults, which fit any value that is right by itself, with the size that a trial would have.
-        arguments = fitted(with_settings(TrainConfig(), {name: value}), {"dim"}).core.arguments()
+        others = {"read_margin": 1.0} if name == "ramp_gradient" else {}
+        arguments = fitted(with_settings(TrainConfig(), {name: value, **others}), {"dim"}).core.arguments()
         with torch.device("meta"):
             core_maker(arguments.pop("core", "expire-span"), arguments)()
 

@@ -124,8 +124,12 @@ COPIES: dict[str, Callable[[Policy], Policy]] = {
 @pytest.mark.parametrize("options", [{"fused": True}, {"fused": False, "foreach": True}], ids=["fused", "foreach"])
 def test_a_copy_has_weights_of_its_own(copied: Callable[[Policy], Policy], options: dict[str, bool]) -> None:
     """Would catch: stale keys and values after a step of a copied policy's optimiser, whose hooks aren't copied, or
-    with a state that the original made with weights which the copy no longer has."""
+    with a state that the original made with weights which the copy no longer has; and a copy
+    that can't be made any more once the policy has been trained."""
     model, obs = clock_model(policy_kwargs={"optimizer_kwargs": options}), observations(6)
+    # One that has just been trained holds tensors of a graph, which can't be copied.
+    collect(model)
+    model.train()
     policy, state = copied(model.policy), None
     for row in obs[:-1]:
         _, state = model.predict(row, state)

@@ -38,6 +38,7 @@ SIZES: dict[str, Any] = {
     "ramp_power": st.floats(0.5, 10),
     "read_margin": st.just(0.0) | st.floats(1, 10),
     "log_position": st.booleans(),
+    "ramp_gradient": st.just(True),
 }
 AGENT: dict[str, Any] = {
     "n_steps": st.integers(1, 20),

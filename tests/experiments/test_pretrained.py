@@ -11,6 +11,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from agents import ExpireSpanPPO
 from experiments import pretrained, runs
 from experiments.environments import training_envs
+from experiments.errors import UserError
+from experiments.pretrained import __main__ as packing
 from experiments.pretrained.__main__ import MOST_BYTES, pack
 from tests.experiments.conftest import Cli
 
@@ -20,7 +22,7 @@ def shipped(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """The tiny agent as if it came with the package, called memory-s7."""
     run_dir = tmp_path / "run"
     shutil.copytree(trained, run_dir)
-    pack(run_dir, tmp_path / "shelf" / "memory-s7", "expire-span train")
+    pack(run_dir, "memory-s7", tmp_path / "shelf", "expire-span train")
     monkeypatch.setattr(pretrained, "_HERE", tmp_path / "shelf")
     return tmp_path / "shelf" / "memory-s7"
 
@@ -92,8 +94,26 @@ def test_which_agent_is_meant(shipped: Path, cli: Cli, command: str, arguments: 
     assert told in outcome.err
 
 
+@pytest.mark.parametrize("name", ["", "../memory-s8", "a/b", "Memory", "-x"])
+def test_names_that_are_none(trained: Path, shipped: Path, name: str) -> None:
+    """Catches an agent that is written outside of the shelf, or into it without a folder."""
+    with pytest.raises(UserError, match="can't be an agent's name"):
+        pack(trained, name, shipped.parent, "expire-span train")
+    assert [path.name for path in shipped.parent.iterdir()] == ["memory-s7"]
+
+
+def test_one_that_is_too_large_replaces_none(trained: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an agent that is lost for one that doesn't fit."""
+    before = (shipped / runs.MODEL).read_bytes()
+    monkeypatch.setattr(packing, "MOST_BYTES", 100)
+    with pytest.raises(UserError, match="more than 100"):
+        pack(trained, "memory-s7", shipped.parent, "expire-span train")
+    assert (shipped / runs.MODEL).read_bytes() == before
+
+
 def test_those_of_the_package_are_small_and_can_be_loaded() -> None:
     """Catches an agent that an older version wrote, and one that swells the package."""
+    assert pretrained.names()
     for name in pretrained.names():
         assert (pretrained.folder(name) / runs.MODEL).stat().st_size <= MOST_BYTES, name
         assert runs.load(pretrained.folder(name), "cpu").model.num_timesteps > 0, name

@@ -117,6 +117,9 @@ WRONG = [
     ("read_margin=0,0.5,2", ("read_margin=0.5 must be 0, or between 1 and 100",)),
     ("initial_span=0:0.5", ("initial_span=0.0 is a share of max_span",)),
     ("heads=0:4", ("heads=0 must divide",)),
+    ("depth=1:10000000", ("depth=10000000 must be at most 1000",)),
+    ("segment_length=0:64", ("--segment-length 0: must be at least 1",)),
+    ("ent_coef_end=-1,2", ("--ent-coef-end -1: must be 0 or more",)),
     ("dim=8:99999999999999999999", ("must be at most 1000000000000",)),
     ("clip_range_vf=0:1", ("clip_range_vf=0.0 must be a finite number above 0",)),
     ("sde_sample_freq=-5:4", ("sde_sample_freq=-5 must be a whole number, at least -1",)),
@@ -143,7 +146,15 @@ def test_search_words() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["read_margin=0,1.5", "read_margin=1:4", "ramp_power=0.5:8", "heads=2,3", "dim=7:33", "initial_span=None,0.2"],
+    [
+        "ramp_gradient=True,False",
+        "read_margin=0,1.5",
+        "read_margin=1:4",
+        "ramp_power=0.5:8",
+        "heads=2,3",
+        "dim=7:33",
+        "initial_span=None,0.2",
+    ],
 )
 def test_values_that_fit_some_settings_are_searched(word: str) -> None:
     """Catches: a 0 that stands alone refused as a range's would be; a value refused that other settings, or the trial's

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import workers
 from experiments.callbacks import StopRequest
+from experiments.errors import UserError
 
 
 def test_a_worker_that_can_not_be_started_leaves_no_other_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +22,7 @@ def test_a_worker_that_can_not_be_started_leaves_no_other_behind(monkeypatch: py
         return started[0]
 
     monkeypatch.setattr(workers, "_started", start_one)
-    with pytest.raises(OSError, match="temporarily unavailable"):
+    with pytest.raises(UserError, match=r"worker 2 of 2 can't be started: .*temporarily unavailable"):
         workers.run_workers("experiments.results.worker", "", 2, StopRequest(), "")
     assert started[0].poll() is not None
 
