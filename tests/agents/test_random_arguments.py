@@ -185,7 +185,8 @@ OF_A_POLICY += [{"net_arch": [8, 10**20]}, {"net_arch": {"vf": [10**20]}}]
 def test_sizes_of_a_policy_beyond_64_bits(kwargs: dict[str, Any]) -> None:
     """Would catch: an OverflowError, or PyTorch's stack of C++ calls in place of the argument's name; layers that are
     made without end."""
-    with pytest.raises(ValueError, match=rf"^{next(iter(kwargs))}=1{'0' * 20} must be at most 1{'0' * 12}$"):
+    most = "000" if "depth" in kwargs else "0" * 12
+    with pytest.raises(ValueError, match=rf"^{next(iter(kwargs))}=1{'0' * 20} must be at most 1{most}$"):
         small_agent(policy_kwargs=kwargs)
 
 
