@@ -105,6 +105,9 @@ def summarise(episodes: Sequence[Episode], levels: Sequence[Episode] | None) -> 
         "episodes": len(episodes),
         "success_by_length": success_by_length(episodes),
         "correct_turn_rate": correct_turn_rate(episodes),
+        "turns": None
+        if any(episode.turns is None for episode in episodes)
+        else sum(each.turns or 0 for each in episodes),
         "levels": None,
         "levels_solved": None,
     }
@@ -174,7 +177,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     if result["live_memories"] is not None:
         lines.append(f"live memories: {result['live_memories']:.1f} a step and layer")
     if result["correct_turn_rate"] is not None:
-        lines.append(f"right turns:   {result['correct_turn_rate']:.4f} of all")
+        lines.append(f"right turns:   {result['correct_turn_rate']:.4f} of {result['turns']:,}")
     for name, part in (result["success_by_length"] or {}).items():
         lines.append(f"  length {name + ':':8} {_success(part)} in {part['episodes']} episodes")
     if result["levels"] is not None:
