@@ -169,21 +169,11 @@ def _run(command: Command, words: list[str]) -> int:
 
             return tune(command, _program(), words)
         case ResultsConfig():
-            _check_results(command)
+            # Later a seed would be a training's `--seed`.
+            command.check()
             from experiments.results.command import results
 
             return results(command, _program(), words)
-
-
-def _check_results(config: ResultsConfig) -> None:
-    """Raises a `UserError` for a number out of its range, or a task's file that isn't one, by the flag of `results`.
-
-    Later a seed would be a training's `--seed`, and the file a `--preset`.
-    """
-    config.check()
-    for name in config.tasks or ():
-        if preset_file.is_file_name(name):
-            preset_file.read(Path(name), "--tasks")
 
 
 def _program() -> str:

@@ -28,9 +28,13 @@ def values(config: "EnvConfig | CoreConfig | AgentConfig") -> dict[str, Any]:
     result = {}
     for setting in dataclasses.fields(config):
         value = getattr(config, setting.name)
-        is_float = setting.type in (float, float | None)
-        result[setting.name] = float(value) if is_float and value is not None else value
+        result[setting.name] = float(value) if _is_float(setting) and value is not None else value
     return result
+
+
+def _is_float(setting: "dataclasses.Field[Any]") -> bool:
+    """Whether a setting may have any number, be it given as a whole one."""
+    return setting.type in (float, float | None)
 
 
 @dataclass(frozen=True)
@@ -265,11 +269,7 @@ class TrainConfig:
         for section in (self, self.core, self.agent):
             for setting in dataclasses.fields(section):
                 value = getattr(section, setting.name)
-                if (
-                    isinstance(value, int | float)
-                    and not isinstance(value, bool)
-                    and setting.type in (float, float | None)
-                ):
+                if _is_float(setting) and value is not None:
                     _check_float(setting.name.replace("_", "-"), value)
         for width in self.agent.net_arch or ():
             if width < 1:

@@ -59,11 +59,16 @@ def success_summary(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-def correct_turn_rate(episodes: Iterable[Episode]) -> float | None:
+def correct_turn_rate(episodes: Sequence[Episode]) -> float | None:
     """Right turns among all turns of the episodes; None where there are none."""
-    counts = [(episode.correct_turns or 0, episode.turns or 0) for episode in episodes]
-    correct, taken = (sum(column) for column in zip(*counts, strict=True))
-    return correct / taken if taken else None
+    taken = turns_taken(episodes)
+    return sum(episode.correct_turns or 0 for episode in episodes) / taken if taken else None
+
+
+def turns_taken(episodes: Sequence[Episode]) -> int | None:
+    """Turns of all episodes, right or wrong; None where they aren't counted."""
+    counts = [episode.turns for episode in episodes if episode.turns is not None]
+    return sum(counts) if counts else None
 
 
 def success_by_length(episodes: Iterable[Episode]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -64,3 +64,13 @@ def _listed(names: list[str]) -> str:
 def say(text: str) -> None:
     """A line on standard error."""
     print(f"expire-span: {text}", file=sys.stderr, flush=True)
+
+
+def status_after(work: Callable[[], None]) -> int:
+    """Does the work of a program of the maintainers', and is its exit status; a `UserError` is told in one line."""
+    try:
+        work()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
+    return 0

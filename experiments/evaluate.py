@@ -16,7 +16,7 @@ from experiments import pretrained, runs
 from experiments.acting import Actor, live_memories
 from experiments.config import MOST_THREADS, EnvConfig, EvaluateConfig, check_within
 from experiments.environments import fresh_seeds, seeded_envs
-from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary
+from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary, turns_taken
 from experiments.errors import UserError, user_errors
 
 MOST_SLOTS = 100_000
@@ -105,9 +105,7 @@ def summarise(episodes: Sequence[Episode], levels: Sequence[Episode] | None) -> 
         "episodes": len(episodes),
         "success_by_length": success_by_length(episodes),
         "correct_turn_rate": correct_turn_rate(episodes),
-        "turns": None
-        if any(episode.turns is None for episode in episodes)
-        else sum(each.turns or 0 for each in episodes),
+        "turns": turns_taken(episodes),
         "levels": None,
         "levels_solved": None,
     }

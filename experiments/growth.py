@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import tyro
 
-from experiments.errors import UserError
+from experiments.errors import UserError, status_after
 
 FLAGS = (
     *("--env", "MiniGrid-MemoryS7-v0", "--env-args", "agent_view_size=3", "--vec-env", "batched", "--n-envs", "64"),
@@ -111,18 +111,13 @@ def report(run_dir: Path, looks: list[Look], warm: int) -> str:
     )
 
 
-def main() -> int:
-    """Runs the program; the exit status."""
+def main() -> None:
+    """Runs the program."""
     config = tyro.cli(GrowthConfig)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            run_dir = Path(folder) / "run"
-            print(report(run_dir, watched(run_dir, config.total_timesteps), config.warm))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "run"
+        print(report(run_dir, watched(run_dir, config.total_timesteps), config.warm))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_after(main))

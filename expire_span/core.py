@@ -104,18 +104,17 @@ class ExpireSpanCore(nn.Module):
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
         _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
-        asks = spans == "learned" and slots > 0
-        _check_margin(read_margin, backend if asks else "plain")
         for name, flag in {"log_position": log_position, "ramp_gradient": ramp_gradient}.items():
             if not isinstance(flag, bool):
                 raise ValueError(f"{name}={flag!r} must be True or False")
-        if asks and not ramp_gradient and not read_margin:
-            raise ValueError("ramp_gradient=False needs a read_margin: else nothing asks for a span")
+        _check_margin(read_margin)
+        if spans == "learned" and slots > 0:
+            _check_reading(read_margin, ramp_gradient, backend)
         self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
         self.random_shortening, self.spans, self.ramp_power = random_shortening, spans, ramp_power
-        self.read_margin, self.log_position, self.ramp_gradient = read_margin, log_position, ramp_gradient
+        self.read_margin, self.ramp_gradient = read_margin, ramp_gradient
         self.blocks = nn.ModuleList(
             ExpireSpanBlock(
                 dim,
@@ -312,11 +311,17 @@ def _step(
     return attended.output, _LayerStep(write, attended.mask[:, 0, :slots], attended.weights[:, :, 0], lost_mask > 0)
 
 
-def _check_margin(read_margin: float, backend: str) -> None:
+def _check_margin(read_margin: float) -> None:
     if not isinstance(read_margin, Real) or isinstance(read_margin, bool):
         raise ValueError(f"read_margin={read_margin!r} must be a number")
     if not (read_margin == 0 or 1 <= read_margin <= 100):
         raise ValueError(f"read_margin={read_margin} must be 0, or between 1 and 100")
+
+
+def _check_reading(read_margin: float, ramp_gradient: bool, backend: str) -> None:
+    """Of spans that are learned, and of states that are kept."""
+    if not read_margin and not ramp_gradient:
+        raise ValueError("ramp_gradient=False needs a read_margin: else nothing asks for a span")
     if read_margin and backend != "plain":
         raise ValueError(f"read_margin={read_margin} needs backend='plain', the only one that tells what is read")
 

@@ -5,8 +5,6 @@ from typing import Any
 
 LARGEST = 10**12
 """No machine has the memory for more, and PyTorch counts in 64 bits."""
-
-
 MOST_LAYERS = 1000
 """Each is made one after the other."""
 

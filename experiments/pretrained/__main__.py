@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from experiments import pretrained, runs
-from experiments.errors import UserError
+from experiments.errors import UserError, status_after
 
 _NAME = re.compile("[a-z0-9][a-z0-9-]*")
 MOST_BYTES = 2_000_000
@@ -54,20 +54,15 @@ def pack(run_dir: Path, name: str, shelf: Path, command: str) -> None:
     runs.write_json(target / runs.CONFIG, record)
 
 
-def main() -> int:
+def main() -> None:
     """Reads the command line and packs."""
     parser = argparse.ArgumentParser(prog="python -m experiments.pretrained", description=__doc__)
     parser.add_argument("run_dir", metavar="DIR", type=Path, help="folder of a run")
     parser.add_argument("name", metavar="NAME", help="of the agent, for --pretrained")
     parser.add_argument("--command", required=True, help="that makes such an agent again, for the record")
     arguments = parser.parse_args()
-    try:
-        pack(arguments.run_dir, arguments.name, Path(pretrained.__file__).parent, arguments.command)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    return 0
+    pack(arguments.run_dir, arguments.name, Path(pretrained.__file__).parent, arguments.command)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_after(main))

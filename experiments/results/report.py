@@ -21,20 +21,8 @@ PICTURES = Path("docs") / "results"
 """In the page's folder."""
 
 _HEAD = (
-    *(
-        "agent",
-        "seeds",
-        "{}",
-        "lowest",
-        "levels",
-        "learned",
-        "steps to {}",
-        "minutes to {}",
-        "live memories",
-        "slots",
-        "episode length",
-    ),
-    *("peak MiB", "steps/s"),
+    *("agent", "seeds", "{}", "lowest", "levels", "learned", "steps to {}", "minutes to {}"),
+    *("live memories", "slots", "episode length", "peak MiB", "steps/s"),
 )
 _NEW_PAGE = f"# Results\n\n{BEGIN}\n{END}\n"
 
@@ -54,18 +42,18 @@ def report(config: ResultsConfig) -> int:
         raise UserError(f"--data {config.data} has no results of these tasks and agents yet: leave out --report first")
     page = Path(config.page)
     given = {tasks.short_name(name): name for name in config.tasks or tasks.names()}
-    parts = []
+    of_task = _by_task(fresh)
+    parts = [_overview(of_task)] if fresh else []
     with user_errors(OSError, prefix=f"--page {page} can't be written: "):
         before, after = _around(page)
-        for task, results in _by_task(fresh).items():
+        for task, results in of_task.items():
             picture = page.parent / PICTURES / f"{task}.png"
             draw(picture, results[0][0].definition, _by_agent(results))
             parts += [_section(given[task], results), f"![{task}]({(PICTURES / picture.name).as_posix()})"]
-        parts[:0] = [_overview(_by_task(fresh))] if fresh else []
         parts += [_total([record for _, record in fresh]), *_left_out(stale)]
         with written_whole(page) as partial:
             partial.write_text("\n\n".join([before + BEGIN, *parts, END]) + after)
-    print(f"{page}: {len(fresh)} runs of {len(_by_task(fresh))} tasks, {len(stale)} left out as stale")
+    print(f"{page}: {len(fresh)} runs of {len(of_task)} tasks, {len(stale)} left out as stale")
     return 0
 
 
@@ -101,17 +89,20 @@ def _section(task: str, results: Results) -> str:
         f"{' with ' + ' '.join(judged.env_args) if judged.env_args else ''}, likeliest actions."
     )
     measure = definition.measure.replace("_", " ")
-    rows = [[name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]]
-    rows.append(["---"] * len(_HEAD))
-    rows += [_row(definition, agent, records) for agent, records in _by_agent(results).items()]
-    table = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"### {definition.title}\n\n{how}\n", *table, f"\nAgain:\n\n```sh\n{_again(task, results)}\n```"])
+    by_agent = _by_agent(results)
+    head = [name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]
+    table = _table(head, [_row(definition, agent, records) for agent, records in by_agent.items()])
+    return f"### {definition.title}\n\n{how}\n\n{table}\n\nAgain:\n\n```sh\n{_again(task, by_agent)}\n```"
 
 
-def _again(task: str, results: Results) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def _again(task: str, by_agent: dict[str, list[RunRecord]]) -> str:
     """The commands that make just these results, a line for agents of the same seeds."""
     agents_of: dict[str, list[str]] = {}
-    for agent, records in _by_agent(results).items():
+    for agent, records in by_agent.items():
         seeds = " ".join(str(seed) for seed in sorted(record.seed for record in records))
         agents_of.setdefault(seeds, []).append(agent)
     return "\n".join(
@@ -123,15 +114,13 @@ def _again(task: str, results: Results) -> str:
 
 def _overview(of_task: dict[str, Results]) -> str:
     """A table of all tasks by the agents that aren't one of a sweep, success and live memories."""
-    found = {task: _by_agent(results) for task, results in of_task.items()}
-    columns = [name for name in agents.DEFAULT if any(name in by_agent for by_agent in found.values())]
-    head = ["task", "judged by", *columns]
-    rows = [head, ["---"] * len(head)]
-    for task, by_agent in found.items():
-        definition = of_task[task][0][0].definition
+    columns = [name for name in agents.DEFAULT if any(name in _by_agent(results) for results in of_task.values())]
+    rows = []
+    for results in of_task.values():
+        definition, by_agent = results[0][0].definition, _by_agent(results)
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
         rows.append([definition.title.replace("|", "\\|"), definition.measure.replace("_", " "), *scores])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = _table(["task", "judged by", *columns], rows)
     how = "The worst seed too where it is worse; in brackets the live memories of a step and layer, and the seeds."
     return f"### The tasks\n\n{how}\n\n{table}"
 
@@ -160,11 +149,12 @@ def _lowest(values: Sequence[float | None]) -> str:
 def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> list[str]:
     """An agent's, over its seeds: interquartile means, of the objective with its interval."""
     learned = [record for record in records if record.goal_steps is not None]
+    scores = [record.evaluation[definition.measure] for record in records]
     return [
         agent,
         str(len(records)),
-        _with_interval([record.evaluation[definition.measure] for record in records]),
-        _lowest([record.evaluation[definition.measure] for record in records]),
+        _with_interval(scores),
+        _lowest(scores),
         _levels(records),
         f"{len(learned)} of {len(records)}",
         _mean([record.goal_steps for record in learned], ",.0f"),
