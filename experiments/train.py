@@ -232,15 +232,21 @@ def style_of_progress(config: TrainConfig) -> str:
     return "bar" if sys.stderr.isatty() else "lines"
 
 
-def learn(session: Session, request: StopRequest) -> dict[str, Any]:
-    """Trains, saves the model and returns the summary, which it also writes to the run folder."""
+def learn(session: Session, request: StopRequest, *more: OurCallback) -> dict[str, Any]:
+    """Trains, saves the model and returns the summary, which it also writes to the run folder.
+
+    Args:
+        session: what to train.
+        request: stops the training when it is made.
+        *more: callbacks, beside those of every training.
+    """
     config, model, run_dir = session.config, session.model, session.run_dir
     first, left = model.num_timesteps, config.total_timesteps - model.num_timesteps
     progress = Progress(style_of_progress(config), config.total_timesteps)
     goal = StopAtSuccess(config.stop_at_success)
     request.saved = False
     checkpoints = Checkpoints(run_dir, config.checkpoint_every, config.keep_checkpoints, request)
-    callbacks: list[OurCallback] = [progress, checkpoints, goal, StopOnRequest(request)]
+    callbacks: list[OurCallback] = [progress, checkpoints, goal, StopOnRequest(request), *more]
     if config.agent.ent_coef_end is not None:
         callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
     with user_errors(OSError, prefix=f"{run_dir} can't be written: "):

@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.results import cue_spans
+
 COLUMNS = {
     "success_rate": "rollout/success_rate",
     "mean_return": "rollout/ep_rew_mean",
@@ -12,6 +14,8 @@ COLUMNS = {
     "span_q10": "memory/span_q10",
     "span_q50": "memory/span_q50",
     "span_q90": "memory/span_q90",
+    "span_of_cue": cue_spans.CUE,
+    "span_of_others": cue_spans.OTHERS,
 }
 """What is kept of a log, and its columns."""
 POINTS = 100

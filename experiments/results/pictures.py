@@ -67,12 +67,15 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
 
 
 def _draw_spans(axes: Axes, records: Sequence[RunRecord]) -> None:
-    """Quantiles of the spans over the training: what is kept draws away from what isn't."""
-    for name, color, label in (
+    """Spans over the training: those of states that show the cue draw away from the others. Quantiles of all spans
+    where there is no cue, or it wasn't measured."""
+    of_cue = (("span_of_cue", "C3", "states that show the cue"), ("span_of_others", "C0", "all others"))
+    quantiles = (
         ("span_q90", "C3", "a tenth is longer"),
         ("span_q50", "C0", "median"),
         ("span_q10", "C2", "a tenth is shorter"),
-    ):
+    )
+    for name, color, label in of_cue if any("span_of_cue" in record.curve for record in records) else quantiles:
         grid, values = curves_of(records, name)
         if len(values):
             axes.plot(grid / 1e6, interquartile_mean(values.T), color=color, label=label, linewidth=1.4)

@@ -18,12 +18,13 @@ from experiments import runs
 from experiments.arguments import merged
 from experiments.batched_play import play_batched
 from experiments.bench.memory import peak_memory_mib
-from experiments.callbacks import StopRequest
+from experiments.callbacks import OurCallback, StopRequest
 from experiments.config import EnvConfig, ResultsConfig, TrainConfig
 from experiments.environments import TRAINING_SEEDS, fresh_seeds
 from experiments.episodes import Episode
 from experiments.errors import UserError, user_errors
 from experiments.evaluate import play, summarise
+from experiments.results.cue_spans import LogsSpansOfCue
 from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
 from experiments.results.record import RunRecord, write_record
@@ -31,6 +32,8 @@ from experiments.train import Session, learn, make_room, new_session, resumed_se
 
 CHECKPOINTS_A_RUN = 20
 """Checkpoints that a training makes if nothing stops it."""
+MEASUREMENTS_A_RUN = 20
+"""How often the spans of cues are measured in it."""
 MEMORY = "peak_memory.json"
 """In a run folder: the most memory that a session needed which ended well."""
 _SIDE_BY_SIDE = 64
@@ -97,13 +100,20 @@ def _train(cell: Cell, config: ResultsConfig, request: StopRequest, command: str
     session = _session(settings, cell.run_dir, command)
     try:
         _forget_peak(session.device)
-        summary = learn(session, request)
+        summary = learn(session, request, *_probes(cell))
         _note_peak(cell.run_dir, peak_memory_mib(session.device))
     finally:
         session.vec_env.close()
         del session
         make_room(settings)
     return bool(summary["stopped_by"] != "signal")
+
+
+def _probes(cell: Cell) -> list[OurCallback]:
+    """What is measured beside the training: of the expiring memory, how long cues live."""
+    if cell.config.core.memory != "expiring":
+        return []
+    return [LogsSpansOfCue(cell.config.env, cell.config.total_timesteps // MEASUREMENTS_A_RUN)]
 
 
 def _session(settings: TrainConfig, run_dir: Path, command: str) -> Session:

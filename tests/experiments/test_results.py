@@ -22,7 +22,7 @@ from experiments import runs
 from experiments.config import ResultsConfig
 from experiments.environments import make, training_envs
 from experiments.results import agents, tasks
-from experiments.results.curve import POINTS, Point, first_at, read_log, thinned
+from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_log, thinned
 from experiments.results.matrix import cells, differences
 from experiments.results.record import read_record
 from experiments.results.report import BEGIN, END
@@ -193,6 +193,7 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
         assert (record.slots, "live_memories" in record.curve) == (
             (6, True) if record.agent != "lstm" else (None, False)
         )
+        assert ("span_of_cue" in record.curve) == ("span_of_others" in record.curve) == (record.agent != "lstm")
         assert (record.peak_memory_mib or 0.0) > 50
     assert read_record(results[0]).settings_hash != read_record(results[2]).settings_hash
     assert read_record(results[0]).settings_hash == read_record(results[1]).settings_hash
@@ -369,7 +370,7 @@ def test_intervals_of_curves_are_those_of_their_points(values: list[float]) -> N
 @given(st.integers(1, 1000))
 def test_thinned_curves(count: int) -> None:
     """Catches: a curve without its last point, with one twice, or as long as the training."""
-    empty = dict.fromkeys(("mean_return", "mean_length", "live_memories", "span_q10", "span_q50", "span_q90"))
+    empty = dict.fromkeys(COLUMNS.keys() - {"success_rate"})
     points = [Point(i, i / 2, {"success_rate": i / count, **empty}) for i in range(count)]
     curve = thinned(points)
     assert curve.keys() == {"steps", "seconds", "success_rate"}
