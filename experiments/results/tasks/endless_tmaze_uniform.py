@@ -13,13 +13,15 @@ TASK = ResultsTask(
         core=dataclasses.replace(
             corridor_core(slots=64, ramp_length=2),
             ramp_power=1,
+            # A corridor can be twice as long as any in training, and the cue is needed a few steps more than that.
+            read_margin=4,
             # Several cues are alive at once, and the newest counts. The reward would make them all short-lived instead,
             # which is right up to the longest corridor of the training.
             log_position=True,
             ramp_gradient=False,
         ),
         agent=dataclasses.replace(
-            corridor_agent(slots=64, memory_budget_end=12), batch_size=1024, expire_loss_coef=1e-4
+            corridor_agent(slots=64, memory_budget_end=16), batch_size=1024, expire_loss_coef=1e-4
         ),
         total_timesteps=1_500_000,
     ),
