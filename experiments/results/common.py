@@ -53,7 +53,7 @@ KEY_AGENT = AgentConfig(
 """Of KeyCorridor, whose environments are Python's, so that there are fewer of them."""
 
 
-def corridor_core(slots: int, ramp_length: float) -> CoreConfig:
+def corridor_core(slots: int) -> CoreConfig:
     """A core for corridors of which so many steps are to be remembered at first.
 
     One layer: of two, the second sees what the first saw, so that cues are handed on from state to state. That reaches
@@ -64,18 +64,27 @@ def corridor_core(slots: int, ramp_length: float) -> CoreConfig:
         depth=1,
         slots=slots,
         max_span=2 * slots,
-        ramp_length=ramp_length,
-        ramp_power=8,
+        # Spans learn from what is read and from the price, which draws them apart sooner than the reward's gradient,
+        # and needs no ramp: a cue ends up with a span that it never outlives, all else with one of a few steps.
         read_margin=2,
+        ramp_gradient=False,
+        ramp_length=2,
         # A cue is mostly older than that in training, so what finds it then finds it at any age.
         seq_len=8,
     )
 
 
+def tmaze_core(slots: int) -> CoreConfig:
+    """The same for corridor after corridor."""
+    # Several cues are alive at once, and the newest counts. A corridor can be twice as long as any in training, and the
+    # cue is needed a few steps more than that.
+    return dataclasses.replace(corridor_core(slots), log_position=True, read_margin=4)
+
+
 def corridor_agent(slots: int, memory_budget_end: float) -> AgentConfig:
-    """Learning for `corridor_core(slots)`, with so many live memories free of charge in the end."""
+    """Learning for a core of so many slots, with so many live memories free of charge in the end."""
     # The price is charged by the step of span, so that it weighs the less the longer they are.
-    return dataclasses.replace(CORRIDOR_AGENT, memory_budget_end=memory_budget_end, expire_loss_coef=2.5e-3 / slots)
+    return dataclasses.replace(CORRIDOR_AGENT, memory_budget_end=memory_budget_end, expire_loss_coef=6.4e-3 / slots)
 
 
 def batched(env_id: str, *env_args: str, n_envs: int = 2048) -> EnvConfig:

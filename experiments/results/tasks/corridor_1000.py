@@ -10,8 +10,8 @@ TASK = ResultsTask(
     title="Corridor up to 1,000",
     config=TrainConfig(
         env=batched("ExpireSpan/Corridor-v0", "min_length=3", "max_length=1000", n_envs=256),
-        core=corridor_core(slots=1024, ramp_length=32),
-        agent=dataclasses.replace(corridor_agent(slots=1024, memory_budget_end=128), batch_size=4096, gamma=0.998),
-        total_timesteps=16_000_000,
+        core=corridor_core(slots=1024),
+        agent=dataclasses.replace(corridor_agent(slots=1024, memory_budget_end=32), batch_size=4096, gamma=0.998),
+        total_timesteps=24_000_000,
     ),
 )

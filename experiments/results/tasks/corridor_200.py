@@ -8,8 +8,8 @@ TASK = ResultsTask(
     title="Corridor up to 200",
     config=TrainConfig(
         env=batched("ExpireSpan/Corridor-v0", "min_length=3", "max_length=200", n_envs=512),
-        core=corridor_core(slots=256, ramp_length=16),
-        agent=corridor_agent(slots=256, memory_budget_end=24),
+        core=corridor_core(slots=256),
+        agent=corridor_agent(slots=256, memory_budget_end=8),
         total_timesteps=10_000_000,
     ),
 )

@@ -3,27 +3,16 @@
 import dataclasses
 
 from experiments.config import TrainConfig
-from experiments.results.common import batched, corridor_agent, corridor_core
+from experiments.results.common import batched, corridor_agent, tmaze_core
 from experiments.results.task import Evaluation, ResultsTask
 
 TASK = ResultsTask(
     title="Endless T-Maze, uniform",
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=64),
-        core=dataclasses.replace(
-            corridor_core(slots=64, ramp_length=2),
-            ramp_power=1,
-            # A corridor can be twice as long as any in training, and the cue is needed a few steps more than that.
-            read_margin=4,
-            # Several cues are alive at once, and the newest counts. The reward would make them all short-lived instead,
-            # which is right up to the longest corridor of the training.
-            log_position=True,
-            ramp_gradient=False,
-        ),
-        agent=dataclasses.replace(
-            corridor_agent(slots=64, memory_budget_end=16), batch_size=1024, expire_loss_coef=1e-4
-        ),
-        total_timesteps=1_500_000,
+        core=tmaze_core(slots=64),
+        agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=12), batch_size=1024),
+        total_timesteps=3_000_000,
     ),
     evaluation=Evaluation(episodes=8, env_args=("max_length=40", "max_steps=25000"), measure="correct_turn_rate"),
 )
