@@ -59,9 +59,14 @@ def success_summary(episodes: Sequence[Episode]) -> dict[str, Any]:
     }
 
 
-def correct_turn_rate(episodes: Sequence[Episode]) -> float | None:
-    """Right turns among all turns of the episodes; None where there are none."""
-    taken = turns_taken(episodes)
+def correct_turn_rate(episodes: Sequence[Episode], fewest: int = 0) -> float | None:
+    """Right turns among all turns of the episodes; None where there are none.
+
+    Args:
+        episodes: those in which turns aren't counted are left out.
+        fewest: turns that an episode is to have; those missing count as wrong, so that standing still isn't right.
+    """
+    taken = sum(max(episode.turns, fewest) for episode in episodes if episode.turns is not None)
     return sum(episode.correct_turns or 0 for episode in episodes) / taken if taken else None
 
 

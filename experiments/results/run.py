@@ -21,7 +21,7 @@ from experiments.bench.memory import peak_memory_mib
 from experiments.callbacks import OurCallback, StopRequest
 from experiments.config import EnvConfig, ResultsConfig, TrainConfig
 from experiments.environments import TRAINING_SEEDS, fresh_seeds
-from experiments.episodes import Episode
+from experiments.episodes import Episode, correct_turn_rate
 from experiments.errors import UserError, user_errors
 from experiments.evaluate import play, summarise
 from experiments.results.cue_spans import LogsSpansOfCue
@@ -173,7 +173,12 @@ def _evaluation(cell: Cell, config: ResultsConfig, request: StopRequest) -> dict
         return None
     summary = summarise(episodes, levels if level_seeds else None)
     successes = [bool(episode.success) for episode in episodes if episode.success is not None]
-    return {"env_args": env.env_kwargs, "successes": sum(successes) if successes else None, **summary}
+    return {
+        "env_args": env.env_kwargs,
+        "successes": sum(successes) if successes else None,
+        **summary,
+        "correct_turn_rate": correct_turn_rate(episodes, how.turns),
+    }
 
 
 def _played(model: ExpireSpanPPO, env: EnvConfig, seeds: Sequence[int], request: StopRequest) -> list[Episode] | None:

@@ -17,6 +17,8 @@ class Evaluation:
     measure: Literal["success_rate", "mean_return", "correct_turn_rate"] | None = None
     """What is judged; None for the objective of the training. correct_turn_rate is the share of right ones among all
     turns, of an environment that says them in `info`."""
+    turns: int = 0
+    """For correct_turn_rate: turns that an episode is to have; those missing count as wrong."""
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,9 @@ def test_right_turns_are_counted_over_all_turns() -> None:
     one, other = (dataclasses.replace(episode(False), turns=n, correct_turns=k) for n, k in ((8, 8), (2, 0)))
     assert correct_turn_rate([one, other]) == 0.8
     assert correct_turn_rate([episode(True)]) is None
+    # An agent that stands still.
+    assert correct_turn_rate([one, other], fewest=8) == 0.5
+    assert correct_turn_rate([episode(True)], fewest=8) is None
 
 
 def episode(success: bool | None, length: int | None = None) -> Episode:

@@ -92,7 +92,11 @@ def longer(folder: Path, times: int) -> None:
 
 @pytest.mark.parametrize(
     ("evaluation", "said"),
-    [({"episodes": 0}, "evaluation episodes 0: must be at least 1"), ({"env_args": ["foo=5"]}, "foo")],
+    [
+        ({"episodes": 0}, "evaluation episodes 0: must be at least 1"),
+        ({"turns": -1}, "evaluation turns -1: must be at least 0"),
+        ({"env_args": ["foo=5"]}, "foo"),
+    ],
 )
 def test_an_evaluation_that_cant_be_is_told_before_the_training(
     folder: Path, cli: Cli, evaluation: dict[str, Any], said: str

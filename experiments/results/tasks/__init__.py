@@ -1,7 +1,7 @@
 """The tasks of the matrix, one small module each: `memory_s9.py` is `--tasks memory-s9`. A file of one's own is one.
 
 Such a file is a preset's (`experiments/preset_file.py`) with up to three entries more: `evaluation` (with `episodes`,
-`env_args` and `measure`), `objective` and `goal`, each as in `ResultsTask`.
+`env_args`, `measure` and `turns`), `objective` and `goal`, each as in `ResultsTask`.
 """
 
 import dataclasses
@@ -59,6 +59,8 @@ def _read(path: Path) -> ResultsTask:
     judged = Evaluation(**evaluation)
     if judged.episodes < 1:
         raise UserError(f"--tasks {path}: evaluation episodes {judged.episodes}: must be at least 1")
+    if judged.turns < 0:
+        raise UserError(f"--tasks {path}: evaluation turns {judged.turns}: must be at least 0")
     # What it can't be judged by is said before hours of training, not after.
     with user_errors(UserError, prefix=f"--tasks {path}: evaluation: "):
         env_args = merged(config.env.env_args, judged.env_args, "env_args")

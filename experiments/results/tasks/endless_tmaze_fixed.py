@@ -16,5 +16,7 @@ TASK = ResultsTask(
         agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=12), batch_size=1024),
         total_timesteps=3_000_000,
     ),
-    evaluation=Evaluation(episodes=8, env_args=("max_length=20", "max_steps=23000"), measure="correct_turn_rate"),
+    evaluation=Evaluation(
+        episodes=8, env_args=("max_length=20", "max_steps=27000"), measure="correct_turn_rate", turns=1000
+    ),
 )
