@@ -1,6 +1,7 @@
 """A fixed program on tensors that stay where they are: compiled, and on CUDA one captured graph."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -46,7 +47,7 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
         return program
     # What is current is a stream of the first GPU, unless somebody says so; on another one nothing would be captured.
     with torch.cuda.device(machinery.graphs_on):
-        stream = torch.cuda.Stream()
+        stream = _stream(machinery.graphs_on)
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
@@ -55,6 +56,13 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         # PyTorch's own stream for captures is one for the whole process, of whichever GPU came first.
-        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+        with torch.cuda.graph(graph, stream=stream):
             program()
     return graph.replay
+
+
+@lru_cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which programs are captured on a device. One for all of them: cuBLAS keeps a workspace of 32 MiB
+    for each stream that it has ever met."""
+    return torch.cuda.Stream(device)

@@ -14,7 +14,7 @@ TASK = ResultsTask(
         ),
         core=tmaze_core(slots=64),
         agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=12), batch_size=1024),
-        total_timesteps=3_000_000,
+        total_timesteps=1_500_000,
     ),
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=20", "max_steps=27000"), measure="correct_turn_rate", turns=1000

@@ -11,8 +11,8 @@ TASK = ResultsTask(
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=64),
         core=tmaze_core(slots=64),
-        agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=12), batch_size=1024),
-        total_timesteps=3_000_000,
+        agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=16), batch_size=1024),
+        total_timesteps=1_500_000,
     ),
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=40", "max_steps=28000"), measure="correct_turn_rate", turns=1000
