@@ -86,7 +86,8 @@ def _section(task: str, results: Results) -> str:
     env = " ".join((definition.config.env.env_id, *definition.config.env.env_args))
     how = (
         f"`{env}`, {definition.config.total_timesteps:,} steps; judged by {judged.episodes:,} fresh episodes"
-        f"{' with ' + ' '.join(judged.env_args) if judged.env_args else ''}, likeliest actions."
+        f"{' with ' + ' '.join(judged.env_args) if judged.env_args else ''}, likeliest actions"
+        f"{f'; turns missing of {judged.turns:,} an episode are wrong' if judged.turns else ''}."
     )
     measure = definition.measure.replace("_", " ")
     by_agent = _by_agent(results)
