@@ -1,12 +1,14 @@
 """How long the states that show the cue are to live, and how long all others, measured now and then in a training."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from agents import ExpireSpanPPO
+from agents.action_masks import get_action_masks, uses_masks
 from envs.cue import sees_cue
 from experiments.acting import Actor
 from experiments.callbacks import OurCallback
@@ -18,6 +20,13 @@ CUE, OTHERS = "memory/span_of_cue", "memory/span_of_others"
 """What is logged."""
 _EPISODES, _STEPS = 8, 24
 """Fresh episodes that are begun side by side, and their steps: the cue is where an episode begins."""
+
+
+def has_cue(env: EnvConfig) -> bool:
+    """Whether it can be told when a cue is seen in this environment."""
+    with contextlib.closing(make(env)) as world:
+        world.reset(seed=TRAINING_SEEDS)
+        return sees_cue(world) is not None
 
 
 def spans_of_cue(model: ExpireSpanPPO, env: EnvConfig) -> tuple[float | None, float | None]:
@@ -37,6 +46,7 @@ def spans_of_cue(model: ExpireSpanPPO, env: EnvConfig) -> tuple[float | None, fl
     with contextlib.ExitStack() as stack:
         worlds = [stack.enter_context(contextlib.closing(make(env))) for _ in range(_EPISODES)]
         stack.enter_context(_same_random_numbers(model.device))
+        masked = uses_masks(worlds[0], model.use_masking)
         observations = [world.reset(seed=TRAINING_SEEDS + i)[0] for i, world in enumerate(worlds)]
         starts = np.ones(_EPISODES, dtype=bool)
         actor = Actor(model, _EPISODES, deterministic=False)
@@ -44,7 +54,8 @@ def spans_of_cue(model: ExpireSpanPPO, env: EnvConfig) -> tuple[float | None, fl
             shown = [sees_cue(world) for world in worlds]
             if None in shown:
                 return None, None
-            actions, step = actor.act(np.stack(observations), starts)
+            masks = np.stack([get_action_masks(world) for world in worlds]) if masked else None
+            actions, step = actor.act(np.stack(observations), starts, masks)
             if not isinstance(step, StepOutput):
                 return None, None
             for sees, span in zip(shown, step.write.span.mean(0).tolist(), strict=True):
@@ -65,7 +76,7 @@ def _same_random_numbers(device: torch.device) -> Iterator[None]:
 
 
 class LogsSpansOfCue(OurCallback):
-    """Logs `spans_of_cue` with every rollout, as it was last measured.
+    """Logs `spans_of_cue` with every rollout, as it was last measured. What measuring takes isn't training's time.
 
     Args:
         env: the environment.
@@ -80,8 +91,12 @@ class LogsSpansOfCue(OurCallback):
 
     def _on_rollout_end(self) -> None:
         if self.num_timesteps >= self._next:
-            self._next = self.num_timesteps + self._every
+            began = time.time_ns()
             self._spans = spans_of_cue(self.model, self._env)
+            # What SB3 counts the elapsed time from.
+            self.model.start_time += time.time_ns() - began
+            while self._next <= self.num_timesteps:
+                self._next += self._every
         for name, span in zip((CUE, OTHERS), self._spans, strict=True):
             if span is not None:
                 self.logger.record(name, span)

@@ -67,8 +67,8 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
 
 
 def _draw_spans(axes: Axes, records: Sequence[RunRecord]) -> None:
-    """Spans over the training: those of states that show the cue draw away from the others. Quantiles of all spans
-    where there is no cue, or it wasn't measured."""
+    """Spans over the training, of states that show the cue and of the others, of the seeds that it was measured for;
+    quantiles of all spans where there is no cue, or it wasn't measured."""
     of_cue = (("span_of_cue", "C3", "states that show the cue"), ("span_of_others", "C0", "all others"))
     quantiles = (
         ("span_q90", "C3", "a tenth is longer"),

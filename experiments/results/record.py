@@ -42,7 +42,8 @@ class RunRecord:
     curve: dict[str, list[float | None]]
     """At most 100 points of the training: steps, seconds, and what was logged then."""
     evaluation: dict[str, Any]
-    """What `evaluate --json` says of the episodes and levels, with the number of successes."""
+    """What `evaluate --json` says of the episodes and levels, with the number of successes; but in `correct_turn_rate`
+    turns missing of the task's `turns` count as wrong."""
 
 
 def write_record(path: Path, record: RunRecord) -> None:

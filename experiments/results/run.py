@@ -24,7 +24,7 @@ from experiments.environments import TRAINING_SEEDS, fresh_seeds
 from experiments.episodes import Episode, correct_turn_rate
 from experiments.errors import UserError, user_errors
 from experiments.evaluate import play, summarise
-from experiments.results.cue_spans import LogsSpansOfCue
+from experiments.results.cue_spans import LogsSpansOfCue, has_cue
 from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
 from experiments.results.record import RunRecord, write_record
@@ -111,9 +111,9 @@ def _train(cell: Cell, config: ResultsConfig, request: StopRequest, command: str
 
 def _probes(cell: Cell) -> list[OurCallback]:
     """What is measured beside the training: of the expiring memory, how long cues live."""
-    if cell.config.core.memory != "expiring":
+    if cell.config.core.memory != "expiring" or not has_cue(cell.config.env):
         return []
-    return [LogsSpansOfCue(cell.config.env, cell.config.total_timesteps // MEASUREMENTS_A_RUN)]
+    return [LogsSpansOfCue(cell.config.env, max(1, cell.config.total_timesteps // MEASUREMENTS_A_RUN))]
 
 
 def _session(settings: TrainConfig, run_dir: Path, command: str) -> Session:

@@ -95,6 +95,7 @@ def longer(folder: Path, times: int) -> None:
     [
         ({"episodes": 0}, "evaluation episodes 0: must be at least 1"),
         ({"turns": -1}, "evaluation turns -1: must be at least 0"),
+        ({"turns": 9}, "evaluation turns are for the measure correct_turn_rate"),
         ({"env_args": ["foo=5"]}, "foo"),
     ],
 )

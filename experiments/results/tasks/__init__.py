@@ -61,6 +61,8 @@ def _read(path: Path) -> ResultsTask:
         raise UserError(f"--tasks {path}: evaluation episodes {judged.episodes}: must be at least 1")
     if judged.turns < 0:
         raise UserError(f"--tasks {path}: evaluation turns {judged.turns}: must be at least 0")
+    if judged.turns and judged.measure != "correct_turn_rate":
+        raise UserError(f"--tasks {path}: evaluation turns are for the measure correct_turn_rate, not {judged.measure}")
     # What it can't be judged by is said before hours of training, not after.
     with user_errors(UserError, prefix=f"--tasks {path}: evaluation: "):
         env_args = merged(config.env.env_args, judged.env_args, "env_args")
