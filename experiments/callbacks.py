@@ -32,6 +32,12 @@ def mean_return(model: ExpireSpanPPO) -> float | None:
     return sum(episode["r"] for episode in episodes) / len(episodes) if episodes else None
 
 
+def next_due(due: int, every: int, now: int) -> int:
+    """When something is due again that was due at `due` and is done `now`, at that step or later: in step with before,
+    however late it was."""
+    return due + every * (1 + (now - due) // every)
+
+
 class OurCallback(BaseCallback):
     """A callback that does nothing at a step."""
 
@@ -131,7 +137,7 @@ class Checkpoints(OurCallback):
         # Between two rollouts the optimiser has done all it will do with the steps counted so far.
         due = self.model.num_timesteps >= self._next
         if due:
-            self._next += self._every * (1 + (self.model.num_timesteps - self._next) // self._every)
+            self._next = next_due(self._next, self._every, self.model.num_timesteps)
         if due or self._request.signal:
             self.save()
             self._request.saved = self._request.signal is not None

@@ -1,19 +1,21 @@
 """How long the states that show the cue are to live, and how long all others, measured now and then in a training."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents import ExpireSpanPPO
 from agents.action_masks import get_action_masks, uses_masks
 from envs.cue import sees_cue
 from experiments.acting import Actor
-from experiments.callbacks import OurCallback
+from experiments.callbacks import OurCallback, next_due
 from experiments.config import EnvConfig
-from experiments.environments import TRAINING_SEEDS, make
+from experiments.environments import TRAINING_SEEDS, make, training_envs
 from expire_span import StepOutput
 
 CUE, OTHERS = "memory/span_of_cue", "memory/span_of_others"
@@ -43,28 +45,19 @@ def spans_of_cue(model: ExpireSpanPPO, env: EnvConfig) -> tuple[float | None, fl
         Both means. None where no such state was met, as in an environment without a cue or a core without spans.
     """
     spans: dict[bool, list[float]] = {True: [], False: []}
-    with contextlib.ExitStack() as stack:
-        worlds = [stack.enter_context(contextlib.closing(make(env))) for _ in range(_EPISODES)]
-        stack.enter_context(_same_random_numbers(model.device))
-        masked = uses_masks(worlds[0], model.use_masking)
-        observations = [world.reset(seed=TRAINING_SEEDS + i)[0] for i, world in enumerate(worlds)]
-        starts = np.ones(_EPISODES, dtype=bool)
-        actor = Actor(model, _EPISODES, deterministic=False)
+    vec_env = training_envs(dataclasses.replace(env, n_envs=_EPISODES, vec_env="serial"), TRAINING_SEEDS)
+    assert isinstance(vec_env, DummyVecEnv)
+    with contextlib.closing(vec_env), _same_random_numbers(model.device):
+        actor, masked = Actor(model, _EPISODES, deterministic=False), uses_masks(vec_env, model.use_masking)
+        observations, starts = vec_env.reset(), np.ones(_EPISODES, dtype=bool)
         for _ in range(_STEPS):
-            shown = [sees_cue(world) for world in worlds]
-            if None in shown:
-                return None, None
-            masks = np.stack([get_action_masks(world) for world in worlds]) if masked else None
-            actions, step = actor.act(np.stack(observations), starts, masks)
-            if not isinstance(step, StepOutput):
+            shown = [sees_cue(world) for world in vec_env.envs]
+            actions, step = actor.act(observations, starts, get_action_masks(vec_env) if masked else None)
+            if None in shown or not isinstance(step, StepOutput):
                 return None, None
             for sees, span in zip(shown, step.write.span.mean(0).tolist(), strict=True):
                 spans[bool(sees)].append(span)
-            for i, world in enumerate(worlds):
-                observations[i], _, terminated, truncated, _ = world.step(actions[i])
-                starts[i] = terminated or truncated
-                if starts[i]:
-                    observations[i], _ = world.reset()
+            observations, _, starts, _ = vec_env.step(actions)
     cue, others = (float(np.mean(spans[seen])) if spans[seen] else None for seen in (True, False))
     return cue, others
 
@@ -95,8 +88,7 @@ class LogsSpansOfCue(OurCallback):
             self._spans = spans_of_cue(self.model, self._env)
             # What SB3 counts the elapsed time from.
             self.model.start_time += time.time_ns() - began
-            while self._next <= self.num_timesteps:
-                self._next += self._every
+            self._next = next_due(self._next, self._every, self.num_timesteps)
         for name, span in zip((CUE, OTHERS), self._spans, strict=True):
             if span is not None:
                 self.logger.record(name, span)
