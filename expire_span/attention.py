@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
-from expire_span.position import SinusoidalEmbedding, gather_by_age, log_ages
+from expire_span.position import SinusoidalEmbedding, gather_by_age, log_positions
 
 Backend = Literal["plain", "sdpa", "flex"]
 
@@ -36,14 +36,14 @@ class Projection(NamedTuple):
 
 
 class CausalAttention(nn.Module):
-    """softmax_i((q . k_i + q . W sin(a_i) + q . w ln(1 + a_i)) / sqrt(d) + ln m_i) over remembered and own states; the
-    term with w only if there are logarithmic positions.
+    """softmax_i((q . k_i + q . W sin(a_i) + q . w l_i) / sqrt(d) + ln m_i) over remembered and own states; the term
+    with w only if there are logarithmic positions l (see `expire_span.position.log_positions`).
 
     Args:
         dim: size of a state; a multiple of `heads`.
         heads: number of heads.
         seq_len: ages below it have a relative position, as sinusoids; older states have none of these.
-        log_position: all ages have one by their logarithm, too.
+        log_position: states have one by the logarithm of how many live states are newer, too.
         backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
             (`scaled_dot_product_attention`; under autocast it rounds ln m to the lower precision) or `"flex"`
             (FlexAttention; without gradients: see `NO_FLEX_GRADIENT`).
@@ -87,6 +87,7 @@ class CausalAttention(nn.Module):
         own: Projection,
         ages: Float[Tensor, "b t n"],
         log_mask: Float[Tensor, "b t n"],
+        mask: Float[Tensor, "b t n"],
         backend: Backend | None = None,
     ) -> tuple[Float[Tensor, "b t D"], Float[Tensor, "b h t n"] | None]:
         """Attends from `states` to `past` and `own` (of the same states); the weights too, if plain.
@@ -97,6 +98,7 @@ class CausalAttention(nn.Module):
             own: the projection of `states`.
             ages: age of each state for each query.
             log_mask: ln m, -inf for what a query doesn't see.
+            mask: m, 0 for what a query doesn't see; logarithmic positions are made of it.
             backend: instead of the module's own.
         """
         queries = rearrange(self.to_q(states), "b t (h d) -> b h t d", h=self.heads)
@@ -105,7 +107,7 @@ class CausalAttention(nn.Module):
         attend = _BACKENDS[backend or self.backend]
         bias = log_mask[:, None]
         if self.to_log_pos is not None:
-            bias = bias + (queries @ self.to_log_pos)[..., None] * log_ages(ages, queries.dtype)[:, None]
+            bias = bias + (queries @ self.to_log_pos)[..., None] * log_positions(mask, ages)[:, None]
         attended, weights = attend(queries, past, own, by_age, ages, bias)
         return self.to_out(rearrange(attended, "b h t d -> b t (h d)")), weights
 

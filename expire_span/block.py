@@ -78,7 +78,9 @@ class ExpireSpanBlock(nn.Module):
         """
         spans = spans if self.ramp_gradient else spans.detach()
         mask = expire_mask(spans[:, None], ages, self.ramp_length)
-        attended, weights = self.attention(normed, past, own, ages, log_mask(mask, visible, self.ramp_power), backend)
+        seen = mask.masked_fill(~visible, 0)
+        biases = log_mask(mask, visible, self.ramp_power)
+        attended, weights = self.attention(normed, past, own, ages, biases, seen, backend)
         states = states + attended
         states = states + self.feedforward(self.norm_feedforward(states))
-        return Attended(states, mask.masked_fill(~visible, 0), weights)
+        return Attended(states, seen, weights)

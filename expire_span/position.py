@@ -1,5 +1,10 @@
-"""Relative positions by age: as sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5), and as a logarithm (Chi
-et al. 2022, KERPLE, arXiv 2205.09921, the logarithmic kernel)."""
+"""Relative positions: by age as sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5), and by the logarithm of
+what is remembered in between.
+
+The logarithm is KERPLE's kernel (Chi et al. 2022, arXiv 2205.09921). That a position counts what matters, and not what
+passed, is from contextual position encoding (Golovneva et al. 2024, CoPE, arXiv 2405.18719, equation 4), where a gate
+of its own says what counts; here the expire mask does.
+"""
 
 import torch
 from jaxtyping import Float
@@ -38,10 +43,18 @@ def gather_by_age(scores: Float[Tensor, "b h t ages"], ages: Float[Tensor, "b t 
     return scores.gather(-1, index).masked_fill(~near[:, None], 0)
 
 
-def log_ages(ages: Float[Tensor, "b t n"], dtype: torch.dtype) -> Float[Tensor, "b t n"]:
-    """ln(1 + a): what is twice as old is as much farther away, near or far. 0 for an empty slot and a later step.
+@torch.no_grad()
+def log_positions(mask: Float[Tensor, "b t n"], ages: Float[Tensor, "b t n"]) -> Float[Tensor, "b t n"]:
+    """ln(1 + c), c the number of live states that are newer, the query's own included: sum of their expire masks.
 
-    In float32, or the wider `dtype` of what it is added to.
+    While everything is alive c is the age. Once what isn't needed expires, what is needed keeps its position however
+    long the way was, so that attention finds it at ages that it has never met.
+
+    Args:
+        mask: m of each state for each query, 0 where it isn't visible.
+        ages: of each state for each query; infinite in an empty slot. The last query has seen all of them begin.
     """
-    ages = ages.to(torch.promote_types(dtype, torch.float32))
-    return torch.where(ages.isfinite(), ages, 0).clamp(min=0).log1p()
+    newest_first = ages[:, -1:].argsort(-1).expand_as(mask)
+    ordered = mask.gather(-1, newest_first)
+    newer = ordered.cumsum(-1) - ordered
+    return torch.zeros_like(newer).scatter(-1, newest_first, newer).log1p()

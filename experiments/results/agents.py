@@ -14,7 +14,7 @@ _MEMORIES: Mapping[str, Memory] = {
     "lstm": "lstm",
     "none": "none",
 }
-_SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 32, 64, 128, 256, 512, 1024, 2048)}
+_SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""
 
 NAMES = (*_MEMORIES, *_SLOTS)

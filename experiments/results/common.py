@@ -87,6 +87,18 @@ def corridor_agent(slots: int, memory_budget_end: float) -> AgentConfig:
     return dataclasses.replace(CORRIDOR_AGENT, memory_budget_end=memory_budget_end, expire_loss_coef=6.4e-3 / slots)
 
 
+def tmaze_agent(slots: int) -> AgentConfig:
+    """The same for corridor after corridor, in which what outlives its corridor is of no use."""
+    return dataclasses.replace(
+        corridor_agent(slots, memory_budget_end=8),
+        batch_size=1024,
+        expire_loss_coef=1.28e-2 / slots,
+        # A wrong turn costs what a right one brings: an agent that is soon content with neither turns no more.
+        ent_coef=0.03,
+        ent_coef_end=0.003,
+    )
+
+
 def batched(env_id: str, *env_args: str, n_envs: int = 2048) -> EnvConfig:
     """Environments that step as tensors."""
     return EnvConfig(env_id=env_id, env_args=env_args, n_envs=n_envs, vec_env="batched")

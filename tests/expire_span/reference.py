@@ -123,7 +123,8 @@ def attend_step(block: Any, settings: Settings, normed: Sequence[Tensor], t: int
             if age < settings.seq_len:
                 logit = logit + query[part] @ linear(attention.to_pos, sinusoid(age, dim, query))
             if settings.log_position:
-                logit = logit + query[part] @ attention.to_log_pos * math.log(1 + age)
+                newer = sum(number(newer_mask) for time, newer_mask in masks.items() if time > i)
+                logit = logit + query[part] @ attention.to_log_pos * math.log(1 + newer)
             logits.append(logit / math.sqrt(dim_head) + torch.log(mask**settings.ramp_power))
             values.append(pairs[i][dim:][part])
         weights = torch.softmax(torch.stack(logits), dim=0)

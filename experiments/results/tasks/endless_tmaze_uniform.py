@@ -1,9 +1,7 @@
 """The Endless T-Maze, its corridors of 3 to 20 cells; judged on 1,000 corridors in a row, of 3 to 40."""
 
-import dataclasses
-
 from experiments.config import TrainConfig
-from experiments.results.common import batched, corridor_agent, tmaze_core
+from experiments.results.common import batched, tmaze_agent, tmaze_core
 from experiments.results.task import Evaluation, ResultsTask
 
 TASK = ResultsTask(
@@ -11,8 +9,8 @@ TASK = ResultsTask(
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=64),
         core=tmaze_core(slots=64),
-        agent=dataclasses.replace(corridor_agent(slots=64, memory_budget_end=16), batch_size=1024),
-        total_timesteps=1_500_000,
+        agent=tmaze_agent(slots=64),
+        total_timesteps=2_000_000,
     ),
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=40", "max_steps=28000"), measure="correct_turn_rate", turns=1000
