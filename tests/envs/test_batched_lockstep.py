@@ -9,7 +9,7 @@ from envs import CORRIDOR, ENDLESS_TMAZE, MEMORY, MiniGridCodes, make_env
 from envs.batched import make_batched
 from tests.envs.lockstep import assert_equal_in_lockstep
 
-N_ENVS, STEPS = 8, 250
+N_ENVS, STEPS = 8, 160
 
 
 def _check(env_id: str, python_kwargs: dict[str, Any], **kwargs: Any) -> None:

@@ -12,7 +12,7 @@ from tests.expire_span.reference import Reference, Settings
 PLENTY = Settings(slots=64)
 SHORT = Settings(slots=8)
 STEEP = Settings(slots=8, ramp_power=4.0, log_position=True)
-BATCH, STEPS = 2, 64
+BATCH, STEPS = 2, 48
 
 
 def make_core(

@@ -181,7 +181,7 @@ def test_shortening_is_off_outside_training() -> None:
 def test_shortening_hides_what_is_older_than_one_age_a_row() -> None:
     """Catches shortening per state, per layer or per query, at random but not one limit for each row and call, and a
     limit that is the same for all rows. Ages are whole, so every limit acts like one of 0 .. max_span."""
-    core, x = shortening().train(), make_stream(SHORTENED, steps=20, batch=6)
+    core, x = shortening().train(), make_stream(SHORTENED, steps=14, batch=6)
     torch.manual_seed(4)
     out = core(x)
     limits = range(int(SHORTENED.max_span) + 1)
