@@ -52,7 +52,7 @@ def log_positions(mask: Float[Tensor, "b t n"], ages: Float[Tensor, "b t n"]) ->
 
     Args:
         mask: m of each state for each query, 0 where it isn't visible.
-        ages: of each state for each query; infinite in an empty slot. The last query has seen all of them begin.
+        ages: of each state for each query; infinite in an empty slot.
     """
     newest_first = ages[:, -1:].argsort(-1).expand_as(mask)
     ordered = mask.gather(-1, newest_first)

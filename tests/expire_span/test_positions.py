@@ -9,16 +9,16 @@ from expire_span.position import log_positions
 INF = torch.inf
 
 
-def test_positions_by_hand():
-    """Would catch a state that counts itself, an empty slot, a later step, an older state, or an order by slots."""
-    ages = torch.tensor([[[4.0, INF, 1, 0, -1], [5.0, INF, 2, 1, 0]]])
-    mask = torch.tensor([[[1.0, 0, 0.5, 1, 0], [0.25, 0, 0, 1, 1]]])
+def test_positions_by_hand() -> None:
+    """Would catch a state that counts itself, a later step, an older state, or an order by slots."""
+    ages = torch.tensor([[[1.0, INF, 4, 0, -1], [2.0, INF, 5, 1, 0]]])
+    mask = torch.tensor([[[0.5, 0, 1, 1, 0], [0, 0, 0.25, 1, 1]]])
     positions = log_positions(mask, ages).exp() - 1
     live = mask > 0
-    assert positions[live].tolist() == pytest.approx([1.5, 1, 0, 2, 1, 0])
+    assert positions[live].tolist() == pytest.approx([1, 1.5, 0, 2, 1, 0])
 
 
-def test_while_all_is_alive_a_position_is_the_age():
+def test_while_all_is_alive_a_position_is_the_age() -> None:
     """Would catch a count that starts at the wrong state: a Transformer-XL has the positions of KERPLE."""
     ages = (torch.arange(9).flip(0) - torch.arange(3).flip(0)[:, None]).float()[None]
     positions = log_positions((ages >= 0).float(), ages)
@@ -27,7 +27,7 @@ def test_while_all_is_alive_a_position_is_the_age():
 
 
 @pytest.mark.parametrize("way", [30, 300])
-def test_a_cue_is_read_alike_however_long_the_way_was(way: int):
+def test_a_cue_is_read_alike_however_long_the_way_was(way: int) -> None:
     """What an agent needs on corridors longer than in training. Would catch positions that count what has expired."""
     torch.manual_seed(0)
     core = ExpireSpanCore(
