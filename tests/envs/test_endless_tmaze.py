@@ -99,11 +99,11 @@ def test_lengths_and_cues_are_uniform() -> None:
     env = EndlessTMazeEnv(3, 7, max_steps=10**6)
     env.reset(seed=0)
     counts: Counter[tuple[int, int]] = Counter()
-    for _ in range(2000):
+    for _ in range(4000):
         _go(env, RIGHT)
         counts[env.length, env.cue] += 1
     assert len(counts) == 10
-    assert max(abs(count - 200) for count in counts.values()) < 3.5 * np.sqrt(200 * 0.9)
+    assert max(abs(count - 400) for count in counts.values()) < 3.5 * np.sqrt(400 * 0.9)
 
 
 def test_fixed_length() -> None:
