@@ -77,10 +77,8 @@ class ExpireSpanBlock(nn.Module):
         and where keys and values come from, is the caller's.
         """
         spans = spans if self.ramp_gradient else spans.detach()
-        mask = expire_mask(spans[:, None], ages, self.ramp_length)
-        seen = mask.masked_fill(~visible, 0)
-        biases = log_mask(mask, visible, self.ramp_power)
-        attended, weights = self.attention(normed, past, own, ages, biases, seen, backend)
+        mask = expire_mask(spans[:, None], ages, self.ramp_length).masked_fill(~visible, 0)
+        attended, weights = self.attention(normed, past, own, ages, log_mask(mask, self.ramp_power), mask, backend)
         states = states + attended
         states = states + self.feedforward(self.norm_feedforward(states))
-        return Attended(states, seen, weights)
+        return Attended(states, mask, weights)

@@ -7,7 +7,7 @@ import math
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,10 +58,8 @@ def expire_mask(
     return (1 + (spans - ages) / ramp_length).clamp(0, 1)
 
 
-def log_mask(
-    mask: Float[Tensor, "*shape"], visible: Bool[Tensor, "*shape"], power: float = 1.0
-) -> Float[Tensor, "*shape"]:
-    """p ln m where a state is visible and m > 0, else -inf.
+def log_mask(mask: Float[Tensor, "*shape"], power: float = 1.0) -> Float[Tensor, "*shape"]:
+    """p ln m where m > 0, else -inf.
 
     Added to the attention logits, it multiplies the weights by m^p and renormalises them; p = 1 is the paper's. The
     logarithm is taken of 1 where m = 0, or its gradient would be NaN.
@@ -70,7 +68,7 @@ def log_mask(
     share, one in thousands: with p = 1 that is the last moment of the ramp, and the gradient of the span a rare spike.
     A higher power spreads it over the ramp.
     """
-    live = visible & (mask > 0)
+    live = mask > 0
     return power * torch.where(live, mask, 1).log().masked_fill(~live, -torch.inf)
 
 

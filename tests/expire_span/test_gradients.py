@@ -214,7 +214,7 @@ def test_a_power_of_the_mask_spreads_the_gradient_over_the_ramp() -> None:
 
     def weight_and_gradient(power: float) -> tuple[float, float]:
         mask = torch.tensor([0.5, 1.0], requires_grad=True)
-        scores = torch.tensor([7.0, 0.0]) + log_mask(mask, torch.ones(2, dtype=torch.bool), power)
+        scores = torch.tensor([7.0, 0.0]) + log_mask(mask, power)
         weight = scores.softmax(-1)[0]
         weight.backward()
         assert mask.grad is not None
