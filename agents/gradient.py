@@ -39,8 +39,11 @@ class MinibatchGradient:
         self._normalize_advantage, self._max_grad_norm = normalize_advantage, max_grad_norm
         self._loss = compiled(ppo_loss) if machinery.compiles else ppo_loss
         self._parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-        # Always the same tensors: a captured graph writes into them.
-        self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._flat = torch.zeros_like(torch.nn.utils.parameters_to_vector(self._parameters).detach())
+        # Parts of one tensor, so that a norm, or a factor, is one operation and not one for each parameter; and always
+        # the same: a captured graph writes into them.
+        parts = self._flat.split([parameter.numel() for parameter in self._parameters])
+        self._gradients = [part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)]
         self._rows = torch.zeros(segments, dtype=torch.long, device=policy.device)
         self._parts = torch.zeros(len(LossParts._fields), device=policy.device)
         # The loss compiles its own gradient; zeroing and cutting compile to nothing faster.
@@ -67,14 +70,12 @@ class MinibatchGradient:
                 mine.copy_(given)
 
     def _program(self, rows: Int[Tensor, " segments"]) -> None:
-        for gradient in self._gradients:
-            gradient.zero_()
         batch = self._buffer.minibatch(rows)
         parts = self._loss(self._policy, batch, self._weights, self._normalize_advantage)
-        parts.loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        gradients = torch.autograd.grad(parts.loss, self._parameters, materialize_grads=True)
+        torch.cat([gradient.flatten() for gradient in gradients], out=self._flat)
+        norm = self._flat.norm()
+        self._flat.mul_((self._max_grad_norm / (norm + 1e-6)).clamp(max=1))
         # One that isn't finite would cost all that was learned; `check_update` tells of it afterwards.
-        broken = ~norm.isfinite()
-        for gradient in self._gradients:
-            gradient.masked_fill_(broken, 0)
+        self._flat.masked_fill_(~norm.isfinite(), 0)
         self._parts.copy_(torch.stack([part.detach() for part in parts]))

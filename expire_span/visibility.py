@@ -31,9 +31,9 @@ class Timeline(NamedTuple):
         """The timeline of a segment of `steps` that follows a memory with these ages."""
         batch, slots = elapsed_times.shape
         own = torch.arange(steps, device=elapsed_times.device, dtype=elapsed_times.dtype).expand(batch, steps)
-        episodes = torch.zeros(batch, slots + steps, dtype=torch.long, device=elapsed_times.device)
+        episodes = torch.zeros(batch, slots + steps, dtype=torch.int32, device=elapsed_times.device)
         if episode_starts is not None:
-            episodes[:, slots:] = episode_starts.long().cumsum(-1)
+            episodes[:, slots:] = episode_starts.cumsum(-1, dtype=torch.int32)
         return Timeline(torch.cat((-1 - elapsed_times, own), dim=-1), episodes, steps)
 
     @property
