@@ -12,7 +12,6 @@ import tyro
 from tyro.conf import subcommand
 
 from experiments import preset_file, presets
-from experiments.arguments import merged
 from experiments.config import (
     BenchConfig,
     CurvesConfig,
@@ -121,8 +120,9 @@ def _with_base(config: TrainConfig, base: TrainConfig) -> TrainConfig:
         # A preset's arguments are its environment's.
         kept = () if config.env.env_args == base.env.env_args else config.env.env_args
         return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=kept))
-    env_args = merged(base.env.env_args, config.env.env_args, "--env-args")
-    return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=env_args))
+    return dataclasses.replace(
+        config, env=dataclasses.replace(config.env, env_args=base.env.with_args(config.env.env_args).env_args)
+    )
 
 
 def _value_of(words: Sequence[str], flag: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from experiments.arguments import Value, parse_pairs
+from experiments.arguments import Value, merged, parse_pairs
 from experiments.errors import UserError
 
 LARGEST = 10**12
@@ -63,6 +63,14 @@ class EnvConfig:
     def env_kwargs(self) -> dict[str, Value]:
         """`env_args` as keyword arguments."""
         return parse_pairs(self.env_args, "--env-args")
+
+    def with_args(self, env_args: tuple[str, ...], flag: str = "--env-args") -> "EnvConfig":
+        """The same with these arguments besides, which win over those it has.
+
+        Raises:
+            UserError: for an argument that isn't NAME=VALUE, naming the flag.
+        """
+        return dataclasses.replace(self, env_args=merged(self.env_args, env_args, flag))
 
 
 @dataclass(frozen=True)
@@ -305,6 +313,8 @@ class EvaluateConfig:
     """Which fresh seeds: episode i is reset with 10**9 + seed * 10**6 + i, and training's seeds lie below 10**9."""
     sampled: bool = False
     """Sample actions as in training; otherwise the likeliest action is taken."""
+    env_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
+    """Arguments of the environment that differ from training's, such as min_length=60."""
     slots: int | None = None
     """Slots a layer for the agent to act with, None for those it was trained with. One that has learned to keep few
     memories needs no more than those."""

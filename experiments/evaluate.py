@@ -124,7 +124,7 @@ def evaluate(config: EvaluateConfig) -> int:
     """Runs `expire-span evaluate`; prints the result on standard output and returns 0.
 
     Raises:
-        UserError: for a folder that isn't a run's, or settings out of range.
+        UserError: for a folder that isn't a run's, settings out of range, or an environment that the agent doesn't fit.
     """
     seeds = fresh_seeds(config.seed, config.episodes)
     check_within("n-envs", config.n_envs, 1)
@@ -142,7 +142,7 @@ def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
     """Plays the episodes, and the levels, and says what came of it."""
     run_dir = pretrained.chosen(config.run_dir, config.pretrained)
     run = runs.load(run_dir, config.device, config.slots)
-    env, deterministic = run.config.env, not config.sampled
+    env, deterministic = run.env_with(config.env_args), not config.sampled
     run.model.set_random_seed(config.seed)
     with user_errors(ValueError):
         level_seeds = envs.levels(env.env_id, **env.env_kwargs)

@@ -1,6 +1,5 @@
 """`expire-span record`."""
 
-import dataclasses
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from experiments import pretrained, runs, video
-from experiments.arguments import merged
 from experiments.config import MOST_THREADS, EnvConfig, RecordConfig, check_within
 from experiments.drawing import Painter
 from experiments.environments import SeededEpisodes, fresh_seeds, make
@@ -46,8 +44,7 @@ def record(config: RecordConfig) -> int:
     torch.set_num_threads(config.torch_threads)
     run = runs.load(run_dir, config.device)
     run.model.set_random_seed(config.seed)
-    env_args = merged(run.config.env.env_args, config.env_args, "--env-args")
-    env_config = dataclasses.replace(run.config.env, env_args=env_args)
+    env_config = run.env_with(config.env_args)
     if output.suffix.lower() == ".png":
         seeds = seeds[:1]
     episodes = record_episodes(run, env_config, seeds, not config.sampled, config.max_steps)
@@ -67,7 +64,7 @@ def record_episodes(
     """Plays and records one episode for each seed.
 
     Raises:
-        UserError: if the environment can't be rendered, or isn't one that the agent can play.
+        UserError: if the environment can't be rendered.
     """
     try:
         env = make(env_config, render_mode="rgb_array")
@@ -76,14 +73,6 @@ def record_episodes(
     if "rgb_array" not in env.metadata.get("render_modes", ()):
         env.close()
         raise UserError(f"{env_config.env_id} can't be recorded: it doesn't render to pixels (rgb_array)")
-    trained_on = make(run.config.env)
-    trained_on.close()
-    if env.observation_space != trained_on.observation_space:
-        env.close()
-        raise UserError(
-            f"--env-args: the agent was trained on observations {trained_on.observation_space}, not "
-            f"{env.observation_space}: leave out what changes them"
-        )
     seeded = SeededEpisodes(env, seeds)
     progress = tqdm(seeds, desc="episodes", disable=not sys.stderr.isatty(), file=sys.stderr, leave=False)
     try:

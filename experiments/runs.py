@@ -189,6 +189,24 @@ class Run:
     config: TrainConfig
     model: ExpireSpanPPO
 
+    def env_with(self, env_args: tuple[str, ...]) -> EnvConfig:
+        """The training's environment with these arguments besides.
+
+        Raises:
+            UserError: if there is no such environment, or the agent doesn't fit it.
+        """
+        changed = self.config.env.with_args(env_args)
+        with contextlib.closing(make(changed)) as env:
+            for word, its, new in (
+                ("observations", self.model.observation_space, env.observation_space),
+                ("actions", self.model.action_space, env.action_space),
+            ):
+                if its != new:
+                    raise UserError(
+                        f"--env-args: the agent was trained on {word} {its}, not {new}: leave out what changes them"
+                    )
+        return changed
+
 
 def read_config(run_dir: Path) -> TrainConfig:
     """The settings of the run in `run_dir`.

@@ -15,7 +15,6 @@ import envs
 from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointSeries
 from experiments import runs
-from experiments.arguments import merged
 from experiments.batched_play import play_batched
 from experiments.bench.memory import peak_memory_mib
 from experiments.callbacks import OurCallback, StopRequest
@@ -159,9 +158,7 @@ def _evaluation(cell: Cell, config: ResultsConfig, request: StopRequest) -> dict
     """What the episodes came to; None if a stop was asked for meanwhile."""
     model = runs.load(cell.run_dir, config.device).model
     how = cell.definition.evaluation
-    env = dataclasses.replace(
-        cell.config.env, env_args=merged(cell.config.env.env_args, how.env_args, "evaluation's env_args")
-    )
+    env = cell.config.env.with_args(how.env_args, "evaluation's env_args")
     with user_errors(ValueError):
         level_seeds = envs.levels(env.env_id, **env.env_kwargs)
     if env.vec_env == "batched":

@@ -77,6 +77,23 @@ def test_corridor_by_length(tmp_path: Path, cli: Cli) -> None:
     assert result["levels"] is None
 
 
+def test_other_arguments_of_the_environment(tmp_path: Path, cli: Cli) -> None:
+    """Catches: arguments that aren't used, that lose training's others, and another view that nobody notices."""
+    run = tmp_path / "run"
+    args = ("--env", "ExpireSpan/Corridor-v0", "--env-args", "max_length=9", "max_steps=5")
+    assert cli("train", *args, *TINY, "--total-timesteps", 64, "--run-dir", run).status == 0
+    evaluate = ("evaluate", run, "--episodes", 3, "--env-args")
+    result = json.loads(cli(*evaluate, "max_length=12", "min_length=12", "--json").out)
+    assert result["env_args"] == {"max_length": 12, "min_length": 12, "max_steps": 5}
+    assert list(result["success_by_length"]) == ["11-25"]
+    assert result["mean_length"] == 5
+    for words, said in ((("max_length",), "NAME=VALUE"), (("agent_view_size=5", "min_length=5"), "trained on")):
+        refused = cli(*evaluate, *words)
+        assert refused.status == 2
+        assert said in refused.err
+        assert "Traceback" not in refused.err
+
+
 def test_batched_episodes_are_those_of_a_step_by_step_evaluation() -> None:
     """Catches: an environment's second episode counted, turns of another one, a stop that is overlooked."""
     env = EnvConfig("ExpireSpan/EndlessTMaze-v0", ("min_length=3", "max_length=5", "max_steps=70"))
