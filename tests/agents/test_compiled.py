@@ -17,30 +17,37 @@ from torch._dynamo.utils import counters
 from agents import ExpireSpanPPO
 from envs.batched import BatchedVecEnv, make_batched
 
-env = BatchedVecEnv(make_batched("MiniGrid-MemoryS7-v0", 4, seed=1, agent_view_size=3, max_steps=11))
-core, masked = json.loads(sys.argv[1])
-if masked:
-    # One of the three actions may not be taken, by turns.
-    allowed = torch.arange(3) != torch.arange(4)[:, None] % 3
-    env.tensor_env.action_masks = lambda: allowed
-model = ExpireSpanPPO(
-    "MlpPolicy", env, n_steps=32, segment_length=16, batch_size=64, seed=0, device="cpu", compile=True,
-    policy_kwargs=core,
-)
-model.set_logger(Logger(None, []))
-torch.nn.init.normal_(model.policy.action_net.weight)
-_, callback = model._setup_learn(10**6)
+core, other, masked = json.loads(sys.argv[1])
+allowed = torch.arange(3) != torch.arange(4)[:, None] % 3
+
+
+def agent(core):
+    env = BatchedVecEnv(make_batched("MiniGrid-MemoryS7-v0", 4, seed=1, agent_view_size=3, max_steps=11))
+    if masked:
+        # One of the three actions may not be taken, by turns.
+        env.tensor_env.action_masks = lambda: allowed
+    model = ExpireSpanPPO(
+        "MlpPolicy", env, n_steps=32, segment_length=16, batch_size=64, seed=0, device="cpu", compile=True,
+        policy_kwargs=core,
+    )
+    model.set_logger(Logger(None, []))
+    torch.nn.init.normal_(model.policy.action_net.weight)
+    return model, env, model._setup_learn(10**6)[1]
+
+
+agents = [agent(core), agent(core | other)]
 graphs = []
 for _ in range(4):
-    model.collect_rollouts(env, callback, model.rollout_buffer, 32)
-    batch = model.rollout_buffer.minibatch(torch.arange(8))
-    with torch.no_grad():
-        now = model.policy.evaluate_segments(
-            batch.obs, batch.actions, batch.memory, batch.episode_starts, batch.action_masks
-        )
-    assert (now.log_prob - batch.old_log_prob).abs().max() < 1e-4
-    assert not masked or allowed.expand(32, 4, 3).gather(-1, model.rollout_buffer.actions[..., None]).all()
-    model.train()
+    for model, env, callback in agents:
+        model.collect_rollouts(env, callback, model.rollout_buffer, 32)
+        batch = model.rollout_buffer.minibatch(torch.arange(8))
+        with torch.no_grad():
+            now = model.policy.evaluate_segments(
+                batch.obs, batch.actions, batch.memory, batch.episode_starts, batch.action_masks
+            )
+        assert (now.log_prob - batch.old_log_prob).abs().max() < 1e-4
+        assert not masked or allowed.expand(32, 4, 3).gather(-1, model.rollout_buffer.actions[..., None]).all()
+        model.train()
     graphs.append(counters["stats"]["unique_graphs"])
 assert not counters["graph_break"], dict(counters["graph_break"])
 assert graphs[0] == graphs[-1], graphs
@@ -48,19 +55,23 @@ print("graphs:", graphs)
 """
 
 
+EXPIRING = {"dim": 16, "heads": 2, "slots": 20, "ramp_length": 4}
 CORES = [
-    ({"dim": 16, "heads": 2, "slots": 20, "ramp_length": 4}, False),
-    ({"dim": 16, "heads": 2, "slots": 20, "ramp_length": 4}, True),
-    ({"core": "lstm", "dim": 16, "hidden_size": 24}, False),
-    ({"core": "gru", "dim": 16}, True),
+    (EXPIRING, {"max_span": 12.0}, False),
+    (EXPIRING, {"max_span": 12.0}, True),
+    ({"core": "lstm", "dim": 16, "hidden_size": 24}, {"hidden_size": 16}, False),
+    ({"core": "gru", "dim": 16}, {"hidden_size": 24}, True),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("core", "masked"), CORES, ids=["expire-span", "expire-span-masked", "lstm", "gru-masked"])
-def test_compiled_once_and_whole(core: dict[str, Any], masked: bool) -> None:
-    """Would catch: a graph break, a compilation anew in every rollout (a coefficient that is compiled in), and
-    compiled acting that differs from training."""
-    command = [sys.executable, "-c", SCRIPT, json.dumps((core, masked))]
+@pytest.mark.parametrize(
+    ("core", "other", "masked"), CORES, ids=["expire-span", "expire-span-masked", "lstm", "gru-masked"]
+)
+def test_compiled_once_and_whole(core: dict[str, Any], other: dict[str, Any], masked: bool) -> None:
+    """Would catch: a graph break, a compilation anew in every rollout (a coefficient that is compiled in), compiled
+    acting that differs from training, and the program of one agent run for another one in the same process, that
+    differs in a number only."""
+    command = [sys.executable, "-c", SCRIPT, json.dumps((core, other, masked))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

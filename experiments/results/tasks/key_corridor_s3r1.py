@@ -10,6 +10,6 @@ TASK = ResultsTask(
         env=key_corridor(1),
         core=MEMORY_CORE,
         agent=KEY_AGENT,
-        total_timesteps=2_000_000,
+        total_timesteps=1_000_000,
     ),
 )

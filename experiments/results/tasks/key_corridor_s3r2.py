@@ -10,6 +10,6 @@ TASK = ResultsTask(
         env=key_corridor(2),
         core=MEMORY_CORE,
         agent=KEY_AGENT,
-        total_timesteps=4_000_000,
+        total_timesteps=3_000_000,
     ),
 )
