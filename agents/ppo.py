@@ -82,7 +82,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         memory_budget: live memories a step and layer that cost nothing, or a schedule (see `agents.span_coefficient`,
             also for the default); 0 charges always, with `expire_loss_coef` as a constant.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
-            (autocast to bfloat16). Spans, ages and masks are float32 in each.
+            (autocast to bfloat16; an experiment, with a warning: trainings collapsed). Spans, ages and masks are
+            float32 in each.
         compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.
         cuda_graphs: capture the acting step, and environments that are tensors with it, as one CUDA graph; not with
             `use_sde`. No part of the policy may then wait for the host.
@@ -197,6 +198,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         default_extractor = "features_extractor_class" not in self.policy_kwargs
         nature_cnn = default_extractor and issubclass(self.policy_class, CnnPolicy | MultiInputPolicy)
         check_spaces(self.observation_space, self.action_space, nature_cnn)
+        if self.precision == "bf16":
+            warnings.warn(
+                "precision='bf16' can lose what was learned all at once, as in three trainings of three "
+                "(docs/benchmarks.md); 'tf32' was as fast there, and lost nothing",
+                stacklevel=3,
+            )
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         )
@@ -453,6 +460,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self._spent(rollout=time.perf_counter() - began, waited=rollout.waited)
         for name, value in self.memory_statistics.items():
             self.logger.record(f"memory/{name}", value)
+        if self.ep_info_buffer is not None:
+            self.logger.record("rollout/episodes", len(self.ep_info_buffer))
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True

@@ -75,7 +75,7 @@ def tasks(config: TasksConfig) -> int:
     table = Table("--pretrained", "what it was trained on", title="Trained agents, for evaluate and record")
     for agent in lists["pretrained"]:
         trained_on = " ".join((agent["env"], *agent["env_args"]))
-        table.add_row(agent["pretrained"], f"{trained_on}; {agent['total_timesteps']:,} steps")
+        table.add_row(agent["pretrained"], f"{trained_on}; up to {agent['total_timesteps']:,} steps")
     console.print(table)
     console.print("All other settings: [bold]expire-span train --preset NAME --help[/bold]")
     return 0

@@ -20,7 +20,7 @@ COLUMNS = {
 """What is kept of a log, and its columns."""
 POINTS = 100
 """Of a kept curve, at most."""
-_STEPS, _SECONDS = "time/total_timesteps", "time/time_elapsed"
+_STEPS, _SECONDS, _EPISODES = "time/total_timesteps", "time/time_elapsed", "rollout/episodes"
 
 
 class Point(NamedTuple):
@@ -31,6 +31,8 @@ class Point(NamedTuple):
     """Of all sessions so far."""
     values: dict[str, float | None]
     """By the names of `COLUMNS`."""
+    episodes: int | None = None
+    """That success rate and mean return are of; None in a log that doesn't say."""
 
 
 class Log(NamedTuple):
@@ -63,6 +65,7 @@ def _session(path: Path, before: float) -> list[Point]:
             int(row[_STEPS]),
             before + float(row[_SECONDS]),
             {name: float(row[column]) if row.get(column) else None for name, column in COLUMNS.items()},
+            int(row[_EPISODES]) if row.get(_EPISODES) else None,
         )
         for row in rows
     ]
@@ -86,7 +89,16 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def first_at(points: list[Point], name: str, goal: float) -> Point | None:
-    """The first point at which a value has reached a goal; None if there is none."""
-    reached = (point for point in points if (point.values[name] or float("-inf")) >= goal)
-    return next(reached, None)
+def first_at(points: list[Point], name: str, goal: float, episodes: int) -> Point | None:
+    """The first point at which a value has reached a goal; None if there is none.
+
+    One of fewer `episodes` doesn't count: where success ends an episode, those that end first are the successes.
+    """
+    return next(
+        (
+            point
+            for point in points
+            if (point.values[name] or float("-inf")) >= goal and (point.episodes is None or point.episodes >= episodes)
+        ),
+        None,
+    )

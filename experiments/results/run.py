@@ -195,7 +195,8 @@ def _record(cell: Cell, evaluation: dict[str, Any]) -> RunRecord:
     begun = json.loads((cell.run_dir / runs.CONFIG).read_text())["started"]
     log = read_log(cell.run_dir)
     steps = int(json.loads((cell.run_dir / runs.SUMMARY).read_text())["timesteps"])
-    learned = first_at(log.points, cell.definition.objective, cell.definition.goal)
+    window = cell.config.agent.stats_window_size
+    learned = first_at(log.points, cell.definition.objective, cell.definition.goal, window)
     settings = cell.settings()
     return RunRecord(
         task=cell.task,
