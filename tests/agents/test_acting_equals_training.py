@@ -22,7 +22,7 @@ def test_ratio_is_one_before_the_first_update(device: str, core: str) -> None:
     """Would catch: training from another memory than acting had, a slot evicted at a segment's end, an episode's
     start that leaks, keys and values not made anew after an update, memory lost between rollouts."""
     model = clock_model(device=device, policy_kwargs=CORES[core])
-    for _ in range(3):
+    for _ in range(2):
         collect(model)
         starts = model.rollout_buffer.episode_starts.unflatten(0, (-1, model.rollout_buffer.segment_length))
         assert starts[:, 1:].any(), "no episode started inside a segment"
@@ -51,7 +51,7 @@ def test_ratio_is_one_before_the_first_update(device: str, core: str) -> None:
 )
 def test_ratio_is_one_whatever_the_spaces(observation_space: Any, action_space: Any, policy: str) -> None:
     """Would catch: observations or actions stored in another shape, order or type than they were acted on."""
-    model = clock_model(observation_space, action_space, policy)
+    model = clock_model(observation_space, action_space, policy, n_steps=16)
     collect(model)
     assert difference(model) < AGREE
     model.train()
@@ -60,7 +60,7 @@ def test_ratio_is_one_whatever_the_spaces(observation_space: Any, action_space: 
 @pytest.mark.parametrize("options", [{"slots": 0}, {"spans": "fixed", "max_span": 100}, {"net_arch": [8]}], ids=str)
 def test_ratio_is_one_whatever_the_core(options: dict[str, Any]) -> None:
     """Would catch: a control (no memory, fixed spans) that acts by other rules than it is trained by."""
-    model = clock_model(policy_kwargs=options)
+    model = clock_model(policy_kwargs=options, n_steps=16)
     collect(model)
     assert difference(model) < AGREE
 

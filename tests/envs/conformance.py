@@ -22,8 +22,8 @@ from stable_baselines3.common.preprocessing import is_image_space
 from envs import make_env
 from envs.oracles import memoryless_control, oracle, play
 
-ORACLE_EPISODES = 100
-CONTROL_EPISODES = 300
+ORACLE_EPISODES = 40
+CONTROL_EPISODES = 150
 
 
 class EnvironmentConformance:

@@ -211,7 +211,7 @@ def _junctions_seen_with_the_cue(env_id: str, seeds: range, **kwargs: Any) -> tu
 )
 def test_where_cue_and_target_are_seen_at_once(env_id: str, view: int, lengths: int, show_both: int) -> None:
     """Catches: a `demands` sentence that isn't so. 0: from no place in any level can memory be spared."""
-    occurring, seen = _junctions_seen_with_the_cue(env_id, range(80), agent_view_size=view)
+    occurring, seen = _junctions_seen_with_the_cue(env_id, range(50), agent_view_size=view)
     assert (len(occurring), len(seen)) == (lengths, show_both)
 
 

@@ -34,7 +34,7 @@ def test_same_as_minigrid(view: int, see_through_walls: bool) -> None:
     corridor = CorridorEnv(11, 15, agent_view_size=view, max_steps=40)
     for env, n_actions in ((memory, 3), (keys, 6), (corridor, 3)):
         env.see_through_walls = see_through_walls
-        _assert_same_observations(env, n_actions, 300)
+        _assert_same_observations(env, n_actions, 150)
 
 
 @pytest.mark.parametrize(

@@ -386,8 +386,8 @@ def test_thinned_curves(count: int) -> None:
 
 
 def test_seconds_of_a_killed_session_count(tmp_path: Path) -> None:
-    """Catches: device time that a kill makes disappear, points counted twice, a goal reached in what was lost, or by the
-    first few episodes to end."""
+    """Catches: device time that a kill makes disappear, points counted twice, a goal reached in what was lost, or by
+    the first few episodes to end."""
     head = "time/total_timesteps,time/time_elapsed,rollout/success_rate,rollout/episodes,rollout/ep_rew_mean\n"
     (tmp_path / "progress.csv").write_text(f"{head}100,1,1.0,3,0\n200,2,0.2,10,0\n300,3,0.9,10,0\n400,4,0.9")
     (tmp_path / "progress-000000000200.csv").write_text(f"{head}300,1.5,0.3,10,0\n400,2.5,0.8,10,0\n")

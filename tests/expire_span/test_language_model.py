@@ -164,6 +164,7 @@ def recall(model: ExpireSpanTransformerXL, pieces: int) -> tuple[float, float]:
     return float(right[asked & ~late].mean()), float(right[asked & late].mean())
 
 
+@pytest.mark.slow
 def test_it_recalls_past_its_slots_where_equal_spans_cannot() -> None:
     """Catches spans that don't learn, or slots that aren't kept by death time. Both models have 12 slots and train
     alike. Chance is 0.25: with equal spans the cue is gone once more than 12 tokens have followed; until then that

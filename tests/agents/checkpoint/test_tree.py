@@ -19,7 +19,7 @@ class Pair(NamedTuple):
     two: int
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(trees())
 def test_a_tree_comes_back_as_it_was(tree: Tree) -> None:
     """Would catch: a float rounded, a NaN without its sign, a whole number cut to 64 bits, a NumPy scalar that comes
