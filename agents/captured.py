@@ -34,9 +34,7 @@ def compiled(program: Compiled) -> Compiled:
 
 
 def captured(program: Callable[[], None], restore: Callable[[], None], machinery: Machinery) -> Callable[[], None]:
-    """What runs `program`: the replay of a CUDA graph, which costs the host one launch; or a call.
-
-    Either is settled by its first run. What is changed in Python afterwards, a hook say, isn't seen.
+    """What runs `program`: the replay of a CUDA graph, which costs the host one launch; or a plain call.
 
     Args:
         program: reads and writes tensors in place; may draw random numbers; waits for nothing.
@@ -46,7 +44,7 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
     if machinery.compiles:
         program = compiled(program)
     if machinery.graphs_on is None:
-        return _settled(program)
+        return program
     # What is current is a stream of the first GPU, unless somebody says so; on another one nothing would be captured.
     with torch.cuda.device(machinery.graphs_on):
         stream = _stream(machinery.graphs_on)
@@ -61,26 +59,6 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
         with torch.cuda.graph(graph, stream=stream):
             program()
     return graph.replay
-
-
-def _settled(program: Callable[[], None]) -> Callable[[], None]:
-    """Calls `program`; from the second call on what it has compiled is trusted to fit still.
-
-    PyTorch looks at some thousand things before each run of a compiled program, half a millisecond on a CPU. Here
-    only those are left by which it tells the programs of several agents in one process from each other.
-    """
-    called = False
-
-    def run() -> None:
-        nonlocal called
-        if called:
-            with torch.compiler.set_stance(skip_guard_eval_unsafe=True):
-                program()
-        else:
-            program()
-            called = True
-
-    return run
 
 
 @lru_cache

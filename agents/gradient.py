@@ -1,10 +1,12 @@
 """The gradient of a minibatch as one program; on CUDA one captured graph."""
 
+import operator
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from agents.captured import Machinery, captured, compiled
 from agents.loss import LossParts, Weights, ppo_loss
@@ -38,12 +40,15 @@ class MinibatchGradient:
         self._policy, self._buffer, self._weights = policy, buffer, weights
         self._normalize_advantage, self._max_grad_norm = normalize_advantage, max_grad_norm
         self._loss = compiled(ppo_loss) if machinery.compiles else ppo_loss
-        self._parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-        self._flat = torch.zeros_like(torch.nn.utils.parameters_to_vector(self._parameters).detach())
-        # Parts of one tensor, so that a norm, or a factor, is one operation and not one for each parameter; and always
-        # the same: a captured graph writes into them.
-        parts = self._flat.split([parameter.numel() for parameter in self._parameters])
-        self._gradients = [part.view_as(parameter) for part, parameter in zip(parts, self._parameters, strict=True)]
+        self._parameters = _learning(policy)
+        # Parts of one flat tensor for each data type, so that a norm, or a factor, is one operation, not one for each
+        # parameter. Always the same tensors: a captured graph writes into them.
+        self._flat, parts = {}, {}
+        for dtype in dict.fromkeys(parameter.dtype for parameter in self._parameters):
+            alike = [parameter for parameter in self._parameters if parameter.dtype == dtype]
+            self._flat[dtype] = torch.zeros_like(parameters_to_vector(alike).detach())
+            parts[dtype] = iter(self._flat[dtype].split([parameter.numel() for parameter in alike]))
+        self._gradients = [next(parts[parameter.dtype]).view_as(parameter) for parameter in self._parameters]
         self._rows = torch.zeros(segments, dtype=torch.long, device=policy.device)
         self._parts = torch.zeros(len(LossParts._fields), device=policy.device)
         # The loss compiles its own gradient; zeroing and cutting compile to nothing faster.
@@ -63,6 +68,12 @@ class MinibatchGradient:
             self._run()
         return LossParts(*self._parts.clone())
 
+    @property
+    def is_of_all(self) -> bool:
+        """Whether these are still the parameters that learn: some may have been frozen since, or let go."""
+        now = _learning(self._policy)
+        return len(now) == len(self._parameters) and all(map(operator.is_, now, self._parameters))
+
     def weigh(self, weights: Weights) -> None:
         """Takes other weights of the loss's parts, into the tensors that a captured graph reads."""
         for mine, given in zip(self._weights, weights, strict=True):
@@ -73,9 +84,16 @@ class MinibatchGradient:
         batch = self._buffer.minibatch(rows)
         parts = self._loss(self._policy, batch, self._weights, self._normalize_advantage)
         gradients = torch.autograd.grad(parts.loss, self._parameters, materialize_grads=True)
-        torch.cat([gradient.flatten() for gradient in gradients], out=self._flat)
-        norm = self._flat.norm()
-        self._flat.mul_((self._max_grad_norm / (norm + 1e-6)).clamp(max=1))
-        # One that isn't finite would cost all that was learned; `check_update` tells of it afterwards.
-        self._flat.masked_fill_(~norm.isfinite(), 0)
+        for dtype, flat in self._flat.items():
+            torch.cat([gradient.flatten() for gradient in gradients if gradient.dtype == dtype], out=flat)
+        norms = [flat.norm() for flat in self._flat.values()]
+        norm = norms[0] if len(norms) == 1 else torch.stack([one.float() for one in norms]).norm()
+        for flat in self._flat.values():
+            flat.mul_((self._max_grad_norm / (norm + 1e-6)).clamp(max=1))
+            # One that isn't finite would cost all that was learned; `check_update` tells of it afterwards.
+            flat.masked_fill_(~norm.isfinite(), 0)
         self._parts.copy_(torch.stack([part.detach() for part in parts]))
+
+
+def _learning(policy: ExpireSpanActorCriticPolicy) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in policy.parameters() if parameter.requires_grad]

@@ -198,12 +198,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         default_extractor = "features_extractor_class" not in self.policy_kwargs
         nature_cnn = default_extractor and issubclass(self.policy_class, CnnPolicy | MultiInputPolicy)
         check_spaces(self.observation_space, self.action_space, nature_cnn)
-        if self.precision == "bf16":
-            warnings.warn(
-                "precision='bf16' can lose what was learned all at once, as in three trainings of three "
-                "(docs/benchmarks.md); 'tf32' was as fast there, and lost nothing",
-                stacklevel=3,
-            )
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, use_sde=self.use_sde, **self.policy_kwargs
         )
@@ -460,8 +454,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self._spent(rollout=time.perf_counter() - began, waited=rollout.waited)
         for name, value in self.memory_statistics.items():
             self.logger.record(f"memory/{name}", value)
-        if self.ep_info_buffer is not None:
-            self.logger.record("rollout/episodes", len(self.ep_info_buffer))
+        self.logger.record("rollout/episodes", max(map(len, (self.ep_info_buffer or (), self.ep_success_buffer or ()))))
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -555,7 +548,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.span_coefficient,
             self.read_loss_coef,
         )
-        if self._gradient is None:
+        if self._gradient is None or not self._gradient.is_of_all:
+            # What no longer learns mustn't be moved by a gradient of before.
+            self.policy.optimizer.zero_grad()
             self._gradient = MinibatchGradient(
                 self.policy,
                 self.rollout_buffer,
@@ -647,5 +642,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             raise ValueError("there are no environments to learn in: call set_env(env), or load(path, env=env)")
         if use_masking != self.use_masking:
             self.use_masking, self._rollout = use_masking, None
+        if self.precision == "bf16":
+            warnings.warn(
+                "precision='bf16' can lose what was learned all at once, as in three trainings of three "
+                "(docs/benchmarks.md); those in float32 lost nothing",
+                stacklevel=2,
+            )
         self.timings = Timings()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)

@@ -195,6 +195,8 @@ class Run:
         Raises:
             UserError: if there is no such environment, or the agent doesn't fit it.
         """
+        if not env_args:
+            return self.config.env
         changed = self.config.env.with_args(env_args)
         with contextlib.closing(make(changed)) as env:
             for word, its, new in (

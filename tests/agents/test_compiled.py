@@ -58,7 +58,7 @@ print("graphs:", graphs)
 EXPIRING = {"dim": 16, "heads": 2, "slots": 20, "ramp_length": 4}
 CORES = [
     (EXPIRING, {"max_span": 12.0}, False),
-    (EXPIRING, {"max_span": 12.0}, True),
+    (EXPIRING, {"spans": "fixed", "max_span": 12.0}, True),
     ({"core": "lstm", "dim": 16, "hidden_size": 24}, {"hidden_size": 16}, False),
     ({"core": "gru", "dim": 16}, {"hidden_size": 24}, True),
 ]
@@ -71,7 +71,7 @@ CORES = [
 def test_compiled_once_and_whole(core: dict[str, Any], other: dict[str, Any], masked: bool) -> None:
     """Would catch: a graph break, a compilation anew in every rollout (a coefficient that is compiled in), compiled
     acting that differs from training, and the program of one agent run for another one in the same process, that
-    differs in a number only."""
+    differs in a number only, or in a module that it lacks."""
     command = [sys.executable, "-c", SCRIPT, json.dumps((core, other, masked))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -300,3 +300,35 @@ def test_what_is_remembered_matters() -> None:
             difference = model.policy.predict_values(tensor, state) - model.policy.predict_values(tensor)
         assert difference.abs().min() > 1e-3
         _, state = model.predict(row, state)
+
+
+def test_parameters_frozen_and_of_other_types() -> None:
+    """Would catch: a training that ends, or goes on moving a layer, once that layer is frozen between two updates; and
+    one whose layers aren't all of one data type."""
+    model = clock_model()
+    value_net, action_net = model.policy.value_net, model.policy.action_net
+    assert isinstance(value_net, nn.Linear)
+    assert isinstance(action_net, nn.Linear)
+    value_net.double()
+    value_net.register_forward_pre_hook(lambda _, given: (given[0].double(),))
+    value_net.register_forward_hook(lambda _, __, out: out.float())
+
+    def moved_by_a_rollout() -> list[bool]:
+        before = [net.weight.clone() for net in (value_net, action_net)]
+        model.learn(96, reset_num_timesteps=False)
+        return [not torch.equal(net.weight, old) for net, old in zip((value_net, action_net), before, strict=True)]
+
+    assert moved_by_a_rollout() == [True, True]
+    action_net.requires_grad_(False)
+    assert moved_by_a_rollout() == [True, False]
+    action_net.requires_grad_(True)
+    assert moved_by_a_rollout() == [True, True]
+
+
+def test_bfloat16_is_warned_of() -> None:
+    """Would catch: a training that may collapse begun without a word, or a word at each evaluation of such an agent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = clock_model(precision="bf16")
+    with pytest.warns(UserWarning, match="precision='bf16' can lose"):
+        model.learn(96)
