@@ -40,7 +40,9 @@ def success(model: ExpireSpanPPO) -> float:
     return float(mean)
 
 
-@pytest.mark.parametrize("core", ["expire-span", "lstm", pytest.param("gru", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "core", ["expire-span", *(pytest.param(core, marks=pytest.mark.slow) for core in ("lstm", "gru"))]
+)
 def test_the_agent_recalls_a_cue(core: str) -> None:
     """Would catch: anything that keeps the agent from learning (a lost gradient, a wrong advantage, a memory that
     isn't carried). A policy without a memory gets 0.5; we ask for 0.95."""
