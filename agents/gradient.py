@@ -51,7 +51,7 @@ class MinibatchGradient:
         self._gradients = [next(parts[parameter.dtype]).view_as(parameter) for parameter in self._parameters]
         self._rows = torch.zeros(segments, dtype=torch.long, device=policy.device)
         self._parts = torch.zeros(len(LossParts._fields), device=policy.device)
-        # The loss compiles its own gradient; zeroing and cutting compile to nothing faster.
+        # The loss compiles its own gradient; cutting it compiles to nothing faster.
         self._machinery = machinery._replace(compiles=False)
         self._run: Callable[[], None] | None = None
 

@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import subcommand
 
 from experiments import preset_file, presets
+from experiments.arguments import merged
 from experiments.config import (
     BenchConfig,
     CurvesConfig,
@@ -116,13 +117,12 @@ def _with_base(config: TrainConfig, base: TrainConfig) -> TrainConfig:
     if config.preset is not None and preset_file.is_file_name(config.preset):
         # Runs are named after it; the command, which a run's record has, says where it lies.
         config = dataclasses.replace(config, preset=Path(config.preset).stem)
-    if config.env.env_id != base.env.env_id:
-        # A preset's arguments are its environment's.
-        kept = () if config.env.env_args == base.env.env_args else config.env.env_args
-        return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=kept))
-    return dataclasses.replace(
-        config, env=dataclasses.replace(config.env, env_args=base.env.with_args(config.env.env_args).env_args)
-    )
+    env_args = config.env.env_args
+    if config.env.env_id == base.env.env_id:
+        env_args = merged(base.env.env_args, env_args, "--env-args")
+    elif env_args == base.env.env_args:
+        env_args = ()  # a preset's arguments are its environment's
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=env_args))
 
 
 def _value_of(words: Sequence[str], flag: str) -> str | None:
