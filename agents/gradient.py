@@ -23,6 +23,7 @@ class MinibatchGradient:
         weights: of the loss's parts, until `weigh`.
         segments: of a minibatch.
         normalize_advantage: to mean 0 and deviation 1 in each minibatch.
+        min_advantage_std: the least deviation that advantages are divided by.
         max_grad_norm: the gradient's norm is cut to it.
         machinery: whether to compile the loss, and to capture a CUDA graph of it and its gradient.
     """
@@ -34,11 +35,13 @@ class MinibatchGradient:
         weights: Weights,
         segments: int,
         normalize_advantage: bool,
+        min_advantage_std: float,
         max_grad_norm: float,
         machinery: Machinery,
     ) -> None:
         self._policy, self._buffer, self._weights = policy, buffer, weights
-        self._normalize_advantage, self._max_grad_norm = normalize_advantage, max_grad_norm
+        self._normalization = normalize_advantage, min_advantage_std
+        self._max_grad_norm = max_grad_norm
         self._loss = compiled(ppo_loss) if machinery.compiles else ppo_loss
         self._parameters = _learning(policy)
         # Parts of one flat tensor for each data type, so that a norm, or a factor, is one operation, not one for each
@@ -82,7 +85,7 @@ class MinibatchGradient:
 
     def _program(self, rows: Int[Tensor, " segments"]) -> None:
         batch = self._buffer.minibatch(rows)
-        parts = self._loss(self._policy, batch, self._weights, self._normalize_advantage)
+        parts = self._loss(self._policy, batch, self._weights, *self._normalization)
         gradients = torch.autograd.grad(parts.loss, self._parameters, materialize_grads=True)
         for dtype, flat in self._flat.items():
             torch.cat([gradient.flatten() for gradient in gradients if gradient.dtype == dtype], out=flat)

@@ -57,7 +57,11 @@ class LossParts(NamedTuple):
 
 
 def ppo_loss(
-    policy: ExpireSpanActorCriticPolicy, batch: Minibatch, weights: Weights, normalize_advantage: bool
+    policy: ExpireSpanActorCriticPolicy,
+    batch: Minibatch,
+    weights: Weights,
+    normalize_advantage: bool,
+    min_advantage_std: float,
 ) -> LossParts:
     """The clipped surrogate, value, entropy and span losses (Schulman et al. 2017, arXiv 1707.06347, equation 9).
 
@@ -66,11 +70,12 @@ def ppo_loss(
         batch: whole segments.
         weights: of the parts.
         normalize_advantage: to mean 0 and deviation 1 in the minibatch.
+        min_advantage_std: the least that they are divided by then.
     """
     now = policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts, batch.action_masks)
     advantages = batch.advantages
     if normalize_advantage and advantages.numel() > 1:
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        advantages = (advantages - advantages.mean()) / (advantages.std().clamp(min=min_advantage_std) + 1e-8)
     log_ratio = now.log_prob - batch.old_log_prob
     ratio, clip = log_ratio.exp(), weights.clip_range
     policy_loss = -torch.min(advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)).mean()

@@ -65,7 +65,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         gae_lambda: lambda of generalised advantage estimation.
         clip_range: of the policy's ratio; a number or a schedule.
         clip_range_vf: of the value's change; None: not clipped.
-        normalize_advantage: to mean 0 and deviation 1 in each minibatch.
+        normalize_advantage: to mean 0 and deviation 1 in each minibatch; see `min_advantage_std`.
         ent_coef, vf_coef: weights of entropy and value loss.
         max_grad_norm: the gradient's norm is cut to it.
         use_sde, sde_sample_freq: state-dependent exploration, as in SB3.
@@ -75,6 +75,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             sizes go into `policy_kwargs`.
         segment_length: steps trained in one call of the core, a divisor of `n_steps`; default: the greatest up
             to 64.
+        min_advantage_std: the least that advantages are divided by when they are normalised, on the scale of the
+            rewards. Once a policy makes no more mistakes its advantages are the noise of the value function, and
+            divided by their own deviation they move the policy as far as mistakes did.
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
             nor the budget has a meaning for a core without spans, such as an LSTM.
         read_loss_coef: weight of the steps by which spans fall short of what the core's `read_margin` asks for states
@@ -129,6 +132,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         *,
         segment_length: int | None = None,
+        min_advantage_std: float = 0.0,
         expire_loss_coef: float = 1e-4,
         read_loss_coef: float = 1e-3,
         memory_budget: float | Schedule | None = None,
@@ -161,7 +165,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.n_epochs = n_epochs
         self.clip_range = clip_range
         self.clip_range_vf = clip_range_vf
-        self.normalize_advantage = normalize_advantage
+        self.normalize_advantage, self.min_advantage_std = normalize_advantage, min_advantage_std
         self.target_kl = target_kl
         self.segment_length = segment_length
         self.expire_loss_coef = expire_loss_coef
@@ -557,6 +561,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 weights,
                 self._segments_per_batch,
                 self.normalize_advantage,
+                self.min_advantage_std,
                 self.max_grad_norm,
                 self._machinery,
             )

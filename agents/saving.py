@@ -39,7 +39,7 @@ _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "memory_budget")
 _ARGUMENTS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("n_steps", "batch_size", "n_epochs", "sde_sample_freq", "stats_window_size", "verbose"), (int,)),
     **dict.fromkeys(("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"), _NUMBER),
-    **dict.fromkeys(("expire_loss_coef", "read_loss_coef"), _NUMBER),
+    **dict.fromkeys(("min_advantage_std", "expire_loss_coef", "read_loss_coef"), _NUMBER),
     **dict.fromkeys(("normalize_advantage", "use_sde", "cuda_graphs"), (bool,)),
     **dict.fromkeys(("seed", "segment_length"), (int, type(None))),
     "target_kl": (*_NUMBER, type(None)),
@@ -267,7 +267,7 @@ def _load_optimizer(optimizer: optim.Optimizer, tree: Tree) -> None:
 
 def _with_defaults(arguments: Tree) -> Tree:
     """With those that models of before don't have, as they behave without them."""
-    return {"read_loss_coef": 1e-3} | arguments if isinstance(arguments, dict) else arguments
+    return {"read_loss_coef": 1e-3, "min_advantage_std": 0.0} | arguments if isinstance(arguments, dict) else arguments
 
 
 def _typed(tree: Tree, what: str, types: Mapping[str, tuple[type[Any], ...]]) -> dict[str, Any]:

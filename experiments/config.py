@@ -169,6 +169,9 @@ class AgentConfig:
     """The same for the value, on the scale of the returns; None doesn't clip it."""
     normalize_advantage: bool = True
     """Whether to normalise the advantages of a minibatch."""
+    min_advantage_std: float = 0.0
+    """Least deviation that normalised advantages are divided by, on the scale of the rewards; above 0 what is noise once
+    the task is solved isn't blown up."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus."""
     ent_coef_end: float | None = None

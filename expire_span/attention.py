@@ -122,7 +122,12 @@ def _plain(
 ) -> tuple[Tensor, Tensor]:
     # Past and own are multiplied apart, so that no step copies the cache of keys and values.
     # A cache made under autocast, or without, is read under the other in the precision of the query.
-    scores = torch.cat((_product(queries, past.keys.to(queries.dtype).mT), queries @ own.keys.mT), dim=-1)
+    # Scores are float32 under autocast too: where attention is sharp they are so large that bfloat16 rounds them by
+    # more than acting and training may differ.
+    wide = torch.promote_types(queries.dtype, torch.float32)
+    with torch.autocast(queries.device.type, enabled=False):
+        exact = queries.to(wide)
+        scores = torch.cat((_product(exact, past.keys.to(wide).mT), exact @ own.keys.to(wide).mT), dim=-1)
     scores = scores + gather_by_age(by_age, ages) + bias
     weights = scores.softmax(-1)
     slots = past.keys.shape[2]

@@ -54,6 +54,7 @@ AGENT: dict[str, Any] = {
     "clip_range": st.floats(0.05, 0.5),
     "max_grad_norm": st.floats(0.1, 10),
     "normalize_advantage": st.booleans(),
+    "min_advantage_std": st.floats(0, 2),
     "use_sde": st.booleans(),
     "sde_sample_freq": st.integers(-1, 3),
     "precision": st.sampled_from(["float32", "tf32", "bf16"]),
