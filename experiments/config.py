@@ -170,8 +170,8 @@ class AgentConfig:
     normalize_advantage: bool = True
     """Whether to normalise the advantages of a minibatch."""
     min_advantage_std: float = 0.0
-    """Least deviation that normalised advantages are divided by, on the scale of the rewards; above 0 what is noise once
-    the task is solved isn't blown up."""
+    """Least deviation that normalised advantages are divided by, on the scale of the rewards; above 0, what is only
+    noise once a task is solved isn't blown up."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus."""
     ent_coef_end: float | None = None

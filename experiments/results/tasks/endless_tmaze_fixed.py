@@ -1,5 +1,7 @@
 """The Endless T-Maze, its corridors all of 10 cells; judged on 1,000 corridors in a row, of 20."""
 
+import dataclasses
+
 from experiments.config import TrainConfig
 from experiments.results.common import batched, tmaze_agent, tmaze_core
 from experiments.results.task import Evaluation, ResultsTask
@@ -8,11 +10,19 @@ TASK = ResultsTask(
     title="Endless T-Maze, fixed",
     config=TrainConfig(
         env=batched(
-            "ExpireSpan/EndlessTMaze-v0", "length_distribution=fixed", "max_length=10", "max_steps=200", n_envs=64
+            "ExpireSpan/EndlessTMaze-v0", "length_distribution=fixed", "max_length=10", "max_steps=200", n_envs=256
         ),
         core=tmaze_core(slots=64),
-        agent=tmaze_agent(slots=64),
-        total_timesteps=2_000_000,
+        agent=dataclasses.replace(
+            tmaze_agent(slots=64),
+            batch_size=4096,
+            # Where every turn is right, advantages are noise, and divided by their own deviation they undid what was
+            # learned.
+            min_advantage_std=0.1,
+            ent_coef=0.01,
+            ent_coef_end=0.001,
+        ),
+        total_timesteps=8_000_000,
     ),
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=20", "max_steps=27000"), measure="correct_turn_rate", turns=1000

@@ -1,5 +1,7 @@
 """MiniGrid-KeyCorridorS3R3, in Python's environments."""
 
+import dataclasses
+
 from experiments.config import TrainConfig
 from experiments.results.common import KEY_AGENT, MEMORY_CORE, key_corridor
 from experiments.results.task import ResultsTask
@@ -9,7 +11,8 @@ TASK = ResultsTask(
     config=TrainConfig(
         env=key_corridor(3),
         core=MEMORY_CORE,
-        agent=KEY_AGENT,
+        # By chance two episodes in a thousand succeed. With the others' entropy coefficient the policy stays uniform.
+        agent=dataclasses.replace(KEY_AGENT, ent_coef=0.001, ent_coef_end=0.0003),
         total_timesteps=8_000_000,
     ),
 )

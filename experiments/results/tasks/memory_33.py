@@ -16,7 +16,7 @@ TASK = ResultsTask(
         env=batched("ExpireSpan/Memory-v0", "size=33", "random_length=True", "max_steps=400"),
         core=dataclasses.replace(MEMORY_CORE, max_span=512),
         agent=MEMORY_AGENT,
-        total_timesteps=30_000_000,
+        total_timesteps=60_000_000,
     ),
     evaluation=Evaluation(env_args=("random_length=False",)),
 )
