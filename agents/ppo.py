@@ -85,8 +85,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         memory_budget: live memories a step and layer that cost nothing, or a schedule (see `agents.span_coefficient`,
             also for the default); 0 charges always, with `expire_loss_coef` as a constant.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
-            (autocast to bfloat16; an experiment, with a warning: trainings collapsed). Spans, ages and masks are
-            float32 in each.
+            (autocast to bfloat16). Spans, ages, masks, attention's scores and the heads are float32 in each.
         compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.
         cuda_graphs: capture the acting step, and environments that are tensors with it, as one CUDA graph; not with
             `use_sde`. No part of the policy may then wait for the host.
@@ -647,11 +646,5 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             raise ValueError("there are no environments to learn in: call set_env(env), or load(path, env=env)")
         if use_masking != self.use_masking:
             self.use_masking, self._rollout = use_masking, None
-        if self.precision == "bf16":
-            warnings.warn(
-                "precision='bf16' can lose what was learned all at once, as in three trainings of three "
-                "(docs/benchmarks.md); those in float32 lost nothing",
-                stacklevel=2,
-            )
         self.timings = Timings()
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)

@@ -199,8 +199,8 @@ class AgentConfig:
     """What the budget falls to, linearly, by the middle of the training, from --memory-budget or, without it, from all
     slots; None keeps it constant."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
-    """Precision of matrix products; tf32 is faster on CUDA. bf16 (with autocast) is an experiment: trainings collapsed
-    (docs/benchmarks.md). Spans, ages and masks are float32 in each."""
+    """Precision of matrix products; tf32 is faster on CUDA, for bf16 see docs/benchmarks.md. Spans, ages, masks and
+    attention's scores are float32 in each."""
     compile: bool | None = None
     """Whether to compile acting and loss, about a minute once a process; None does on CUDA."""
     cuda_graphs: bool = True

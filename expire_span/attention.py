@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
 from expire_span.position import SinusoidalEmbedding, gather_by_age, log_positions
+from expire_span.precision import at_least_float32
 
 Backend = Literal["plain", "sdpa", "flex"]
 
@@ -103,11 +104,14 @@ class CausalAttention(nn.Module):
         """
         queries = rearrange(self.to_q(states), "b t (h d) -> b h t d", h=self.heads)
         queries = queries * queries.shape[-1] ** -0.5
-        by_age = queries @ self.to_pos(self.embedding()).T
-        attend = _BACKENDS[backend or self.backend]
         bias = log_mask[:, None]
-        if self.to_log_pos is not None:
-            bias = bias + (queries @ self.to_log_pos)[..., None] * log_positions(mask, ages)[:, None]
+        with torch.autocast(states.device.type, enabled=False):
+            exact = at_least_float32(queries)
+            by_age = exact @ at_least_float32(self.to_pos(self.embedding())).T
+            if self.to_log_pos is not None:
+                slopes = exact @ at_least_float32(self.to_log_pos)
+                bias = bias + slopes[..., None] * log_positions(mask, ages)[:, None]
+        attend = _BACKENDS[backend or self.backend]
         attended, weights = attend(queries, past, own, by_age, ages, bias)
         return self.to_out(rearrange(attended, "b h t d -> b t (h d)")), weights
 
@@ -121,16 +125,15 @@ def _plain(
     queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
     # Past and own are multiplied apart, so that no step copies the cache of keys and values.
-    # A cache made under autocast, or without, is read under the other in the precision of the query.
-    # Scores are float32 under autocast too: where attention is sharp they are so large that bfloat16 rounds them by
-    # more than acting and training may differ.
-    wide = torch.promote_types(queries.dtype, torch.float32)
+    # Where attention is sharp, scores are large: in bfloat16 they would be rounded by more than acting and training
+    # may differ.
     with torch.autocast(queries.device.type, enabled=False):
-        exact = queries.to(wide)
-        scores = torch.cat((_product(exact, past.keys.to(wide).mT), exact @ own.keys.to(wide).mT), dim=-1)
+        exact, past_keys, own_keys = map(at_least_float32, (queries, past.keys, own.keys))
+        scores = torch.cat((_product(exact, past_keys.mT), exact @ own_keys.mT), dim=-1)
     scores = scores + gather_by_age(by_age, ages) + bias
     weights = scores.softmax(-1)
     slots = past.keys.shape[2]
+    # A cache made under autocast, or without, is read under the other in the precision of the segment's own values.
     probabilities = weights.to(own.values.dtype)
     attended = (
         _product(probabilities[..., :slots], past.values.to(probabilities.dtype))

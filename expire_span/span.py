@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from expire_span.precision import at_least_float32
+
 Spans = Literal["learned", "fixed"]
 
 
@@ -38,17 +40,13 @@ class ExpireSpan(nn.Module):
 
     def forward(self, states: Float[Tensor, "b n D"]) -> Float[Tensor, "b n"]:
         """Spans in steps, in [0, max_span]; float32 also under autocast, where bfloat16 would round ages."""
+        states = at_least_float32(states)
         if self.to_expiration is None:
-            return torch.full(states.shape[:-1], self.max_span, device=states.device, dtype=_at_least_float32(states))
+            return torch.full(states.shape[:-1], self.max_span, device=states.device, dtype=states.dtype)
         with torch.autocast(states.device.type, enabled=False):
-            states = states.to(_at_least_float32(states))
             weight, bias = self.to_expiration.weight.to(states), self.to_expiration.bias.to(states)
             logits = functional.linear(states, weight, bias)
         return self.max_span * logits.squeeze(-1).sigmoid()
-
-
-def _at_least_float32(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def expire_mask(

@@ -323,12 +323,3 @@ def test_parameters_frozen_and_of_other_types() -> None:
     assert moved_by_a_rollout() == [True, False]
     action_net.requires_grad_(True)
     assert moved_by_a_rollout() == [True, True]
-
-
-def test_bfloat16_is_warned_of() -> None:
-    """Would catch: a training that may collapse begun without a word, or a word at each evaluation of such an agent."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model = clock_model(precision="bf16")
-    with pytest.warns(UserWarning, match="precision='bf16' can lose"):
-        model.learn(96)
