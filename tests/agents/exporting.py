@@ -1,4 +1,4 @@
-"""Exports policies of every kind, each with a trace of what it does: `python -m tests.agents.exporting FOLDER DEVICE`.
+"""Exports policies, each with a trace of what it does: `python -m tests.agents.exporting FOLDER DEVICE CASE ...`.
 
 A process of its own, since the tests' checks of shapes can't be traced.
 """
@@ -54,6 +54,8 @@ CASES: dict[str, tuple[dict[str, Any], int | None]] = {
     ),
 }
 """Arguments of `clock_model`, and the environments that the program is for."""
+RARE = ("gru", "multi-binary", "box", "codes")
+"""Cases whose parts are others', too."""
 
 
 def trace(model: Any, n_envs: int) -> list[dict[str, Any]]:
@@ -92,9 +94,10 @@ def _stacked(samples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
-def main(folder: Path, device: str) -> None:
-    """Writes a program and its traces for each case."""
-    for name, (arguments, n_envs) in CASES.items():
+def main(folder: Path, device: str, *names: str) -> None:
+    """Writes a program and its traces for each of these cases."""
+    for name in names:
+        arguments, n_envs = CASES[name]
         model = clock_model(device=device, **arguments)
         model.policy.set_training_mode(True)
         path = export_step(model.policy, n_envs, folder / name)
@@ -106,4 +109,4 @@ def main(folder: Path, device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

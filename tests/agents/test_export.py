@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from agents.export import export_step
-from tests.agents.exporting import CASES
+from tests.agents.exporting import CASES, RARE
 from tests.agents.models import DEVICES, clock_model
 
 LOADER = """
@@ -46,12 +47,11 @@ print(json.dumps(worst))
 """
 
 
-@pytest.fixture(scope="module", params=DEVICES)
-def errors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+def errors(folder: Path, device: str, cases: Sequence[str]) -> dict[str, dict[str, float]]:
     """For each case, the greatest difference in each of the program's outputs from what the policy does."""
-    folder = tmp_path_factory.mktemp("exported")
-    _run(["-m", "tests.agents.exporting", str(folder), request.param], Path.cwd())
-    return json.loads(_run(["-c", LOADER, str(folder), request.param, *CASES], folder))
+    _run(["-m", "tests.agents.exporting", str(folder), device, *cases], Path.cwd())
+    found: dict[str, dict[str, float]] = json.loads(_run(["-c", LOADER, str(folder), device, *cases], folder))
+    return found
 
 
 def _run(arguments: list[str], folder: Path) -> str:
@@ -64,13 +64,19 @@ def _run(arguments: list[str], folder: Path) -> str:
     return done.stdout.splitlines()[-1] if done.stdout else ""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_it_does_what_predict_does(errors: dict[str, dict[str, float]], case: str) -> None:
+@pytest.mark.parametrize(
+    "cases",
+    [tuple(case for case in CASES if case not in RARE), pytest.param(RARE, marks=pytest.mark.slow)],
+    ids=["common", "rare"],
+)
+@pytest.mark.parametrize("device", DEVICES)
+def test_it_does_what_predict_does(tmp_path: Path, device: str, cases: tuple[str, ...]) -> None:
     """Would catch: a memory that isn't carried, or survives an episode's start; an empty state that isn't told from a
     full one; a number of environments that was traced as a constant; actions not as the environment takes them;
     operators or classes in the file that only this package knows."""
-    assert errors[case].pop("actions") <= (1e-5 if case in ("box", "squashed") else 0)
-    assert max(errors[case].values()) < 1e-4
+    for case, differences in errors(tmp_path, device, cases).items():
+        assert differences.pop("actions") <= (1e-5 if case in ("box", "squashed") else 0), case
+        assert max(differences.values()) < 1e-4, case
 
 
 def test_what_cannot_be_exported(tmp_path: Path) -> None:

@@ -111,9 +111,9 @@ def test_open_files_and_parameters(tmp_path: Path) -> None:
 def test_resumed_as_if_never_stopped(tmp_path: Path, make: Callable[[], VecEnv], exact: bool) -> None:
     """Would catch: memory, optimiser, schedules, statistics, environments or any random generator that begins anew
     (exact for batched environments; with others the note says what does)."""
-    total, path = 6 * 32 * 4, tmp_path / "training.safetensors"
+    total, path = 4 * 32 * 4, tmp_path / "training.safetensors"
     whole = new(make(), learning_rate=LinearSchedule(1e-3, 1e-4, 1.0))
-    whole.learn(total, callback=SaveAt(path, 3))
+    whole.learn(total, callback=SaveAt(path, 2))
     torch.manual_seed(99)
     env = make()
     resumed, note = ExpireSpanPPO.resume(path, env, device="cpu")

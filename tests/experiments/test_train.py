@@ -137,7 +137,7 @@ def test_subprocess_environments(tmp_path: Path, cli: Cli) -> None:
     assert outcome.status == 0, outcome.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_signal_leaves_a_checkpoint(tmp_path: Path, cli: Cli, number: signal.Signals) -> None:
     """Ctrl-C that loses the training, leaves half a file, or says a command that doesn't go on with it."""
     run = tmp_path / "run"
