@@ -99,7 +99,7 @@ def _work(config: ResultsConfig, command: str, stop_at: float | None, request: S
         line_of(job),
         config.workers,
         request,
-        "its run goes on from its last checkpoint",
+        "its run is left to the others, from its last checkpoint",
     )
 
 
