@@ -58,7 +58,7 @@ ARGUMENTS: Mapping[str, Allowed] = {
     "target_kl": Allowed(open=True, none=True),
     "stats_window_size": Allowed(low=1, high=LARGEST, whole=True),
     "seed": Allowed(high=2**32 - 1, whole=True, none=True),
-    "min_advantage_std": Allowed(),
+    "min_advantage_std": Allowed(high=1e30),
     "expire_loss_coef": Allowed(),
     "read_loss_coef": Allowed(),
     "memory_budget": Allowed(schedule=True, none=True),

@@ -75,9 +75,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             sizes go into `policy_kwargs`.
         segment_length: steps trained in one call of the core, a divisor of `n_steps`; default: the greatest up
             to 64.
-        min_advantage_std: the least that advantages are divided by when they are normalised, on the scale of the
-            rewards. Once a policy makes no more mistakes its advantages are the noise of the value function, and
-            divided by their own deviation they move the policy as far as mistakes did.
+        min_advantage_std: the least that normalised advantages are divided by, on the scale of the rewards; without
+            `normalize_advantage` it has no meaning. Once a policy makes no more mistakes its advantages are the noise
+            of the value function, and divided by their own deviation they move the policy as far as mistakes did.
         expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
             nor the budget has a meaning for a core without spans, such as an LSTM.
         read_loss_coef: weight of the steps by which spans fall short of what the core's `read_margin` asks for states

@@ -171,7 +171,7 @@ class AgentConfig:
     """Whether to normalise the advantages of a minibatch."""
     min_advantage_std: float = 0.0
     """Least deviation that normalised advantages are divided by, on the scale of the rewards; above 0, what is only
-    noise once a task is solved isn't blown up."""
+    noise once a task is solved is blown up less. Without --normalize-advantage it has no meaning."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus."""
     ent_coef_end: float | None = None

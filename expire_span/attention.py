@@ -46,7 +46,7 @@ class CausalAttention(nn.Module):
         seq_len: ages below it have a relative position, as sinusoids; older states have none of these.
         log_position: states have one by the logarithm of how many live states are newer, too.
         backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
-            (`scaled_dot_product_attention`; under autocast it rounds ln m to the lower precision) or `"flex"`
+            (`scaled_dot_product_attention`) or `"flex"`
             (FlexAttention; without gradients: see `NO_FLEX_GRADIENT`).
     """
 
@@ -124,7 +124,7 @@ _Attend = Callable[[Tensor, Projection, Projection, Tensor, Tensor, Tensor], tup
 def _plain(
     queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    # Past and own are multiplied apart, so that no step copies the cache of keys and values.
+    # Past and own are multiplied apart, so that no step copies the cache of keys and values to join them.
     # Where attention is sharp, scores are large: in bfloat16 they would be rounded by more than acting and training
     # may differ.
     with torch.autocast(queries.device.type, enabled=False):
@@ -155,9 +155,12 @@ def _product(rows: Float[Tensor, "b h t i"], matrix: Float[Tensor, "b h i j"]) -
 def _sdpa(
     queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
 ) -> tuple[Tensor, None]:
-    keys, values = _joined(past, own)
-    bias = (gather_by_age(by_age, ages) + bias).to(queries.dtype)
-    return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, scale=1.0), None
+    keys, values = map(at_least_float32, _joined(past, own))
+    bias = gather_by_age(by_age, ages) + bias
+    with torch.autocast(queries.device.type, enabled=False):
+        exact = at_least_float32(queries)
+        attended = functional.scaled_dot_product_attention(exact, keys, values, attn_mask=bias.to(exact), scale=1.0)
+    return attended.to(queries.dtype), None
 
 
 def _flex(

@@ -60,7 +60,7 @@ def test_with_action_masks_it_recalls_a_cue() -> None:
 
 def test_without_a_memory_it_stays_at_chance() -> None:
     """Would catch: a task that can be solved without remembering, on which the test above would prove nothing."""
-    model = recall_agent(slots=0).learn(STEPS // 2)
+    model = recall_agent(slots=0).learn(STEPS)
     assert 0.35 < success(model) < 0.65
 
 

@@ -4,44 +4,55 @@ import pytest
 import torch
 from torch import Tensor
 
-from expire_span.attention import CausalAttention, Projection
+from expire_span.attention import Backend, CausalAttention, Projection
+from expire_span.position import log_positions
+
+HEADS, PART, PAST, STEPS, NEAR = 4, 16, 12, 16, 8
 
 
-@pytest.mark.parametrize("log_position", [False, True], ids=["by age", "by count too"])
-def test_large_scores_keep_their_precision_under_autocast(log_position: bool) -> None:
-    """Would catch: scores that are rounded to bfloat16. Where attention is sharp they are large, and two states whose
-    scores differ by half a unit become one, or change places: trainings lost all that they had learned by it."""
+@pytest.mark.parametrize("backend", ["plain", "sdpa"])
+@pytest.mark.parametrize("large", ["keys", "by age", "by count"])
+def test_large_scores_keep_their_precision_under_autocast(large: str, backend: Backend) -> None:
+    """Would catch: scores, or a part of them, that are rounded to bfloat16. Where attention is sharp they are large,
+    and two states whose scores differ by half a unit become one, or change places: trainings lost all that they had
+    learned by it."""
     torch.manual_seed(0)
-    attention = CausalAttention(dim=64, heads=4, seq_len=8, log_position=log_position)
-    kept: dict[str, Tensor] = {}
+    attention = CausalAttention(HEADS * PART, HEADS, NEAR, backend, log_position=True)
+    assert attention.to_log_pos is not None
     with torch.no_grad():
+        attention.to_log_pos.normal_()
         attention.to_q.weight *= 8
-        attention.to_kv.weight *= 8
-        if attention.to_log_pos is not None:
-            attention.to_log_pos.normal_()
-    states = torch.randn(2, 16, 64)
-    ages = (torch.arange(16.0)[:, None] - torch.arange(16.0)).expand(2, 16, 16)
+        attention.to_kv.weight[: HEADS * PART] *= {"keys": 8, "by age": 0.1, "by count": 0.1}[large]
+        attention.to_pos.weight *= {"keys": 1, "by age": 60, "by count": 1}[large]
+        attention.to_log_pos.mul_({"keys": 1, "by age": 1, "by count": 20}[large])
+    states = torch.randn(2, PAST + STEPS, HEADS * PART)
+    times = torch.arange(float(PAST + STEPS))
+    ages = (times[PAST:, None] - times).expand(2, STEPS, PAST + STEPS)
     mask = (ages >= 0).float()
     log_mask = torch.where(ages >= 0, 0, -torch.inf)
-    handle = attention.to_q.register_forward_hook(lambda _module, _inputs, out: kept.update(queries=out))
+    seen: dict[str, Tensor] = {}
+    attention.to_q.register_forward_hook(lambda _module, _inputs, out: seen.update(queries=out))
+    attention.to_out.register_forward_pre_hook(lambda _module, inputs: seen.update(attended=inputs[0]))
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        own = Projection(*attention.project(states), torch.zeros(2, 16))
-        nothing = Projection(own.keys[:, :, :0], own.values[:, :, :0], torch.zeros(2, 0))
-        _, weights = attention(states, nothing, own, ages, log_mask, mask)
-        positions = attention.to_pos(attention.embedding())
-    handle.remove()
-    assert weights is not None
+        all_keys, all_values = attention.project(states)
+        past = Projection(all_keys[:, :, :PAST], all_values[:, :, :PAST], torch.zeros(2, PAST))
+        own = Projection(all_keys[:, :, PAST:], all_values[:, :, PAST:], torch.zeros(2, STEPS))
+        attention(states[:, PAST:], past, own, ages, log_mask, mask)
     assert own.keys.dtype == torch.bfloat16, "nothing was rounded, so the test can't fail"
 
-    queries = kept["queries"].double().unflatten(-1, (4, 16)).transpose(1, 2) / 4
-    scores = queries @ own.keys.double().mT
-    assert scores.abs().amax() > 100, "the scores aren't large, so the test can't fail"
-    by_age = queries @ positions.double().T
-    near = (ages >= 0) & (ages < 8)
-    index = ages.clamp(0, 7).long()[:, None].expand(-1, 4, -1, -1)
-    scores += torch.where(near[:, None], by_age.gather(-1, index), 0)
-    if attention.to_log_pos is not None:
-        slopes = queries @ attention.to_log_pos.detach().double()
-        scores += slopes[..., None] * ages.clamp(min=0).double().log1p()[:, None]
-    expected = (scores + log_mask[:, None].double()).softmax(-1)
-    assert (weights - expected).abs().amax() < 0.01
+    keys, values = all_keys.double(), all_values.double()
+    queries = seen["queries"].double().unflatten(-1, (HEADS, PART)).transpose(1, 2) / PART**0.5
+    with torch.no_grad():
+        by_age = queries @ attention.to_pos(attention.embedding()).double().T
+    near = ((ages >= 0) & (ages < NEAR))[:, None]
+    index = ages.clamp(0, NEAR - 1).long()[:, None].expand(-1, HEADS, -1, -1)
+    slopes = queries @ attention.to_log_pos.detach().double()
+    parts = {
+        "keys": queries @ keys.mT,
+        "by age": torch.where(near, by_age.gather(-1, index), 0),
+        "by count": slopes[..., None] * log_positions(mask, ages).double()[:, None],
+    }
+    assert parts[large].abs().amax() > 100, "the scores aren't large, so the test can't fail"
+    weights = (parts["keys"] + parts["by age"] + parts["by count"] + log_mask[:, None].double()).softmax(-1)
+    expected = (weights @ values).transpose(1, 2).flatten(-2)
+    assert (seen["attended"].double() - expected).abs().amax() < 0.03

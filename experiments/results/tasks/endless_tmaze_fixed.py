@@ -16,8 +16,8 @@ TASK = ResultsTask(
         agent=dataclasses.replace(
             tmaze_agent(slots=64),
             batch_size=4096,
-            # Where every turn is right, advantages are noise, and divided by their own deviation they undid what was
-            # learned.
+            # Where every turn is right, advantages are noise, and divided by their own deviation they undo what was
+            # learned more often.
             min_advantage_std=0.1,
             ent_coef=0.01,
             ent_coef_end=0.001,
