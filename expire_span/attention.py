@@ -38,13 +38,14 @@ class Projection(NamedTuple):
 
 class CausalAttention(nn.Module):
     """softmax_i((q . k_i + q . W sin(a_i) + q . w l_i) / sqrt(d) + ln m_i) over remembered and own states; the term
-    with w only if there are logarithmic positions l (see `expire_span.position.log_positions`).
+    with w only if there are logarithmic positions l (see `expire_span.position.log_positions`), of which state j is
+    counted by m_j sigmoid(q . k_j / sqrt(d) - threshold).
 
     Args:
         dim: size of a state; a multiple of `heads`.
         heads: number of heads.
         seq_len: ages below it have a relative position, as sinusoids; older states have none of these.
-        log_position: states have one by the logarithm of how many live states are newer, too.
+        log_position: states have one by the logarithm of how many newer live states match the query, too.
         backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
             (`scaled_dot_product_attention`) or `"flex"`
             (FlexAttention; without gradients: see `NO_FLEX_GRADIENT`).
@@ -60,6 +61,8 @@ class CausalAttention(nn.Module):
         self.to_pos = nn.Linear(dim, dim // heads)
         # Neither the newer nor the older is preferred at first.
         self.to_log_pos = nn.Parameter(torch.zeros(dim // heads)) if log_position else None
+        # At first nearly all that is alive counts.
+        self.count_threshold = nn.Parameter(torch.full((heads,), -3.0)) if log_position else None
         self.to_q = nn.Linear(dim, dim)
         self.to_kv = nn.Linear(dim, dim * 2)
         self.to_out = nn.Linear(dim, dim)
@@ -108,9 +111,12 @@ class CausalAttention(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             exact = at_least_float32(queries)
             by_age = exact @ at_least_float32(self.to_pos(self.embedding())).T
-            if self.to_log_pos is not None:
+            if self.to_log_pos is not None and self.count_threshold is not None:
                 slopes = exact @ at_least_float32(self.to_log_pos)
-                bias = bias + slopes[..., None] * log_positions(mask, ages)[:, None]
+                matches = _by_content(exact, past, own) - self.count_threshold[:, None, None]
+                # Spans learn nothing from being counted.
+                gates = mask.detach()[:, None] * matches.sigmoid()
+                bias = bias + slopes[..., None] * log_positions(gates, ages)
         attend = _BACKENDS[backend or self.backend]
         attended, weights = attend(queries, past, own, by_age, ages, bias)
         return self.to_out(rearrange(attended, "b h t d -> b t (h d)")), weights
@@ -124,12 +130,10 @@ _Attend = Callable[[Tensor, Projection, Projection, Tensor, Tensor, Tensor], tup
 def _plain(
     queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    # Past and own are multiplied apart, so that no step copies the cache of keys and values to join them.
     # Where attention is sharp, scores are large: in bfloat16 they would be rounded by more than acting and training
     # may differ.
     with torch.autocast(queries.device.type, enabled=False):
-        exact, past_keys, own_keys = map(at_least_float32, (queries, past.keys, own.keys))
-        scores = torch.cat((_product(exact, past_keys.mT), exact @ own_keys.mT), dim=-1)
+        scores = _by_content(at_least_float32(queries), past, own)
     scores = scores + gather_by_age(by_age, ages) + bias
     weights = scores.softmax(-1)
     slots = past.keys.shape[2]
@@ -140,6 +144,13 @@ def _plain(
         + probabilities[..., slots:] @ own.values
     )
     return attended, weights
+
+
+def _by_content(queries: Float[Tensor, "b h t d"], past: Projection, own: Projection) -> Float[Tensor, "b h t n"]:
+    """Products of the queries, of float32 at least, and all keys."""
+    # Past and own are multiplied apart, so that no step copies the cache of keys and values to join them.
+    past_keys, own_keys = at_least_float32(past.keys), at_least_float32(own.keys)
+    return torch.cat((_product(queries, past_keys.mT), queries @ own_keys.mT), dim=-1)
 
 
 def _product(rows: Float[Tensor, "b h t i"], matrix: Float[Tensor, "b h i j"]) -> Float[Tensor, "b h t j"]:

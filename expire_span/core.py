@@ -73,8 +73,9 @@ class ExpireSpanCore(nn.Module):
             gradient reach a span all along the ramp (see `expire_span.span.log_mask`).
         read_margin: how many times the age at which it is read a state is to live, for `read_shortfall`; 0: nothing
             is asked for.
-        log_position: a state has a position by the logarithm of how many live states are newer: attention can learn to
-            prefer the newer of two states, and does so at ages that it has never seen (`expire_span.position`).
+        log_position: a state has a position by the logarithm of how many newer live states match the query: attention
+            can learn to prefer the newer of two states, and does so at ages that it has never seen
+            (`expire_span.position`).
         ramp_gradient: the reward's gradient reaches a span while its state is on the ramp, as in the paper. Without it
             spans learn from what reading asks for and what memory costs alone, so it needs a `read_margin`.
 

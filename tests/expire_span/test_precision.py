@@ -19,6 +19,7 @@ def test_large_scores_keep_their_precision_under_autocast(large: str, backend: B
     torch.manual_seed(0)
     attention = CausalAttention(HEADS * PART, HEADS, NEAR, backend, log_position=True)
     assert attention.to_log_pos is not None
+    assert attention.count_threshold is not None
     with torch.no_grad():
         attention.to_log_pos.normal_()
         attention.to_q.weight *= 8
@@ -47,10 +48,12 @@ def test_large_scores_keep_their_precision_under_autocast(large: str, backend: B
     near = ((ages >= 0) & (ages < NEAR))[:, None]
     index = ages.clamp(0, NEAR - 1).long()[:, None].expand(-1, HEADS, -1, -1)
     slopes = queries @ attention.to_log_pos.detach().double()
+    threshold = attention.count_threshold.detach().double()[:, None, None]
+    gates = mask[:, None].double() * (queries @ keys.mT - threshold).sigmoid()
     parts = {
         "keys": queries @ keys.mT,
         "by age": torch.where(near, by_age.gather(-1, index), 0),
-        "by count": slopes[..., None] * log_positions(mask, ages).double()[:, None],
+        "by count": slopes[..., None] * log_positions(gates, ages),
     }
     assert parts[large].abs().amax() > 100, "the scores aren't large, so the test can't fail"
     weights = (parts["keys"] + parts["by age"] + parts["by count"] + log_mask[:, None].double()).softmax(-1)
