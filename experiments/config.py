@@ -105,8 +105,11 @@ class CoreConfig:
     seq_len: int = 64
     """Ages below this have a relative position in attention; older states have none, but by --log-position."""
     log_position: bool = False
-    """States have a position by the logarithm of how many newer live states match the query, too: which of two cues is
-    the newer is seen at ages that have never been met before."""
+    """States have a position by the logarithm of how many live states are newer, too: which of two cues is the newer
+    is seen at ages that have never been met before."""
+    count_matches: bool = False
+    """Only the live states that match the query count for --log-position, by thresholds that are learned: what else is
+    alive between two cues then makes no difference."""
     initial_span: float | None = None
     """Share of --max-span that every span starts at, between 0 and 1; None for what fills the slots, 0.4 at most."""
     backend: Literal["plain", "sdpa"] = "plain"

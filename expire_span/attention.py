@@ -38,21 +38,28 @@ class Projection(NamedTuple):
 
 class CausalAttention(nn.Module):
     """softmax_i((q . k_i + q . W sin(a_i) + q . w l_i) / sqrt(d) + ln m_i) over remembered and own states; the term
-    with w only if there are logarithmic positions l (see `expire_span.position.log_positions`), of which state j is
-    counted by m_j sigmoid(q . k_j / sqrt(d) - threshold).
+    with w only if there are logarithmic positions l (see `expire_span.position.log_positions`), of which state j counts
+    m_j, or m_j sigmoid(q . k_j / sqrt(d) - threshold).
 
     Args:
         dim: size of a state; a multiple of `heads`.
         heads: number of heads.
         seq_len: ages below it have a relative position, as sinusoids; older states have none of these.
-        log_position: states have one by the logarithm of how many newer live states match the query, too.
+        log_position: states have one by the logarithm of how many live states are newer, too.
+        count_matches: of these only what matches the query counts, by a threshold that each head learns.
         backend: `"plain"` (matrix products and softmax; the only one that tells its weights), `"sdpa"`
             (`scaled_dot_product_attention`) or `"flex"`
             (FlexAttention; without gradients: see `NO_FLEX_GRADIENT`).
     """
 
     def __init__(
-        self, dim: int, heads: int, seq_len: int, backend: Backend = "plain", log_position: bool = False
+        self,
+        dim: int,
+        heads: int,
+        seq_len: int,
+        backend: Backend = "plain",
+        log_position: bool = False,
+        count_matches: bool = False,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -62,7 +69,7 @@ class CausalAttention(nn.Module):
         # Neither the newer nor the older is preferred at first.
         self.to_log_pos = nn.Parameter(torch.zeros(dim // heads)) if log_position else None
         # At first nearly all that is alive counts.
-        self.count_threshold = nn.Parameter(torch.full((heads,), -3.0)) if log_position else None
+        self.count_threshold = nn.Parameter(torch.full((heads,), -3.0)) if log_position and count_matches else None
         self.to_q = nn.Linear(dim, dim)
         self.to_kv = nn.Linear(dim, dim * 2)
         self.to_out = nn.Linear(dim, dim)
@@ -111,12 +118,14 @@ class CausalAttention(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             exact = at_least_float32(queries)
             by_age = exact @ at_least_float32(self.to_pos(self.embedding())).T
-            if self.to_log_pos is not None and self.count_threshold is not None:
-                slopes = exact @ at_least_float32(self.to_log_pos)
-                matches = _by_content(exact, past, own) - self.count_threshold[:, None, None]
+            if self.to_log_pos is not None:
                 # Spans learn nothing from being counted.
-                gates = mask.detach()[:, None] * matches.sigmoid()
-                bias = bias + slopes[..., None] * log_positions(gates, ages)
+                counts = mask.detach()[:, None]
+                if self.count_threshold is not None:
+                    matches = _by_content(exact, past, own) - self.count_threshold[:, None, None]
+                    counts = counts * matches.sigmoid()
+                slopes = exact @ at_least_float32(self.to_log_pos)
+                bias = bias + slopes[..., None] * log_positions(counts, ages)
         attend = _BACKENDS[backend or self.backend]
         attended, weights = attend(queries, past, own, by_age, ages, bias)
         return self.to_out(rearrange(attended, "b h t d -> b t (h d)")), weights

@@ -46,13 +46,14 @@ class ExpireSpanBlock(nn.Module):
         backend: Backend,
         ramp_power: float,
         log_position: bool,
+        count_matches: bool,
         ramp_gradient: bool,
     ) -> None:
         super().__init__()
         self.ramp_length, self.ramp_power, self.ramp_gradient = ramp_length, ramp_power, ramp_gradient
         self.norm = nn.LayerNorm(dim)
         self.expire_span = ExpireSpan(dim, max_span, initial_span, spans)
-        self.attention = CausalAttention(dim, heads, seq_len, backend, log_position)
+        self.attention = CausalAttention(dim, heads, seq_len, backend, log_position, count_matches)
         self.norm_feedforward = nn.LayerNorm(dim)
         self.feedforward = FeedForward(dim)
 

@@ -73,9 +73,10 @@ class ExpireSpanCore(nn.Module):
             gradient reach a span all along the ramp (see `expire_span.span.log_mask`).
         read_margin: how many times the age at which it is read a state is to live, for `read_shortfall`; 0: nothing
             is asked for.
-        log_position: a state has a position by the logarithm of how many newer live states match the query: attention
-            can learn to prefer the newer of two states, and does so at ages that it has never seen
-            (`expire_span.position`).
+        log_position: a state has a position by the logarithm of how many live states are newer: attention can learn to
+            prefer the newer of two states, and does so at ages that it has never seen (`expire_span.position`).
+        count_matches: of these live states only those count that match the query, each head with a threshold that it
+            learns, low at first; for `log_position`.
         ramp_gradient: the reward's gradient reaches a span while its state is on the ramp, as in the paper. Without it
             spans learn from what reading asks for and what memory costs alone, so it needs a `read_margin`.
 
@@ -100,14 +101,18 @@ class ExpireSpanCore(nn.Module):
         ramp_power: float = 1.0,
         read_margin: float = 0.0,
         log_position: bool = False,
+        count_matches: bool = False,
         ramp_gradient: bool = True,
     ) -> None:
         super().__init__()
         share = 0.1 if initial_span is None else initial_span
         _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
-        for name, flag in {"log_position": log_position, "ramp_gradient": ramp_gradient}.items():
+        flags = {"log_position": log_position, "count_matches": count_matches, "ramp_gradient": ramp_gradient}
+        for name, flag in flags.items():
             if not isinstance(flag, bool):
                 raise ValueError(f"{name}={flag!r} must be True or False")
+        if count_matches and not log_position:
+            raise ValueError("count_matches=True is about positions by count: it needs log_position=True")
         _check_margin(read_margin)
         if spans == "learned" and slots > 0:
             _check_reading(read_margin, ramp_gradient, backend)
@@ -128,6 +133,7 @@ class ExpireSpanCore(nn.Module):
                 backend,
                 ramp_power,
                 log_position,
+                count_matches,
                 ramp_gradient,
             )
             for _ in range(depth)

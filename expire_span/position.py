@@ -1,9 +1,9 @@
 """Relative positions: by age as sinusoids (Vaswani et al. 2017, arXiv 1706.03762, section 3.5), and by the logarithm of
 what counts in between.
 
-The logarithm is KERPLE's kernel (Chi et al. 2022, arXiv 2205.09921). That a position counts what the query looks for,
-and not what passed, is contextual position encoding (Golovneva et al. 2024, CoPE, arXiv 2405.18719, equations 3 and 4);
-here the gate has a threshold, and the expire mask is a part of it.
+The logarithm is KERPLE's kernel (Chi et al. 2022, arXiv 2205.09921). That a position counts what matters, and not what
+passed, is from contextual position encoding (Golovneva et al. 2024, CoPE, arXiv 2405.18719, equations 3 and 4), where a
+gate says what counts; here the expire mask does, and if wanted such a gate, with a threshold, too.
 """
 
 import torch
@@ -43,21 +43,21 @@ def gather_by_age(scores: Float[Tensor, "b h t ages"], ages: Float[Tensor, "b t 
     return scores.gather(-1, index).masked_fill(~near[:, None], 0)
 
 
-def log_positions(gates: Float[Tensor, "b h t n"], ages: Float[Tensor, "b t n"]) -> Float[Tensor, "b h t n"]:
-    """ln(1 + c), c the sum of the gates of the states that are newer, the query's own included.
+def log_positions(counts: Float[Tensor, "b h t n"], ages: Float[Tensor, "b t n"]) -> Float[Tensor, "b h t n"]:
+    """ln(1 + c), c the sum of what the states count that are newer, the query's own included.
 
-    While all gates are 1 c is the age. Where only what the query looks for counts, the newest of it has position 0,
-    the one before it ln 2, however long the way was and whatever else lives on, so that attention tells them apart at
-    ages that it has never met.
+    While everything is alive and counts, c is the age. Once what isn't needed expires, what is needed keeps its
+    position however long the way was, so that attention finds it at ages that it has never met. Where only what the
+    query looks for counts, the newest of it has position 0 and the one before it ln 2, whatever else lives on.
 
     Args:
-        gates: in [0, 1], how much each state counts for each query; 0 where it isn't visible.
+        counts: in [0, 1], how much each state counts for each query; 0 where it isn't visible.
         ages: of each state for each query; infinite in an empty slot.
     """
     # The order is the same for every query.
     newest_first = ages[:, -1:].argsort(-1)
-    place = newest_first.argsort(-1)[:, None].expand_as(gates)
-    ordered = gates.gather(-1, newest_first[:, None].expand_as(gates))
+    place = newest_first.argsort(-1)[:, None].expand_as(counts)
+    ordered = counts.gather(-1, newest_first[:, None].expand_as(counts))
     # A sum less its last summand can be a rounding below 0.
     newer = (ordered.cumsum(-1) - ordered).clamp(min=0)
     return newer.log1p().gather(-1, place)

@@ -30,6 +30,7 @@ def expire_span(
     ramp_power: float = 1.0,
     read_margin: float = 0.0,
     log_position: bool = False,
+    count_matches: bool = False,
     ramp_gradient: bool = True,
 ) -> ExpireSpanCore:
     """A transformer whose memories expire; arguments as `expire_span.ExpireSpanCore`.
@@ -58,6 +59,7 @@ def expire_span(
         ramp_power=ramp_power,
         read_margin=read_margin,
         log_position=log_position,
+        count_matches=count_matches,
         ramp_gradient=ramp_gradient,
     )
 

@@ -33,6 +33,9 @@ def core_of(agent: str, core: CoreConfig) -> CoreConfig:
     if agent not in NAMES:
         raise UserError(f"--agents {agent}: no such agent: {near_misses(agent, NAMES)}")
     memory = _MEMORIES.get(agent, "transformer-xl")
+    if memory != "expiring":
+        # Where nothing expires, what is alive between two states is the same at any distance.
+        core = dataclasses.replace(core, count_matches=False)
     if memory == "transformer-xl":
         # Nothing fades: its slot is needed before its span ends.
         return dataclasses.replace(core, memory=memory, slots=_SLOTS.get(agent, core.slots), ramp_length=1.0)

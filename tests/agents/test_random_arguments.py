@@ -37,7 +37,8 @@ SIZES: dict[str, Any] = {
     "backend": st.sampled_from(["plain", "sdpa"]),
     "ramp_power": st.floats(0.5, 10),
     "read_margin": st.just(0.0) | st.floats(1, 10),
-    "log_position": st.booleans(),
+    "log_position": st.just(True),
+    "count_matches": st.booleans(),
     "ramp_gradient": st.just(True),
 }
 AGENT: dict[str, Any] = {

@@ -11,7 +11,7 @@ from tests.expire_span.reference import Reference, Settings
 
 PLENTY = Settings(slots=64)
 SHORT = Settings(slots=8)
-STEEP = Settings(slots=8, ramp_power=4.0, log_position=True)
+STEEP = Settings(slots=8, ramp_power=4.0, log_position=True, count_matches=True)
 BATCH, STEPS = 2, 48
 
 
@@ -32,6 +32,7 @@ def make_core(
         initial_span=0.25,
         ramp_power=settings.ramp_power,
         log_position=settings.log_position,
+        count_matches=settings.count_matches,
         **options,
     ).to(dtype)
     with torch.no_grad():

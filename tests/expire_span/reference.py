@@ -10,7 +10,7 @@ rows, layers, steps and heads in Python loops, and for each query picks the visi
     m   = clamp(1 + (e_i - a) / R, 0, 1), a = t - i expire mask of state i at query t; live while m > 0
     logit = q_t . k_i / sqrt(d) + [a < seq_len] q_t . to_pos(emb(a)) / sqrt(d) + ln m
     and with positions by count, + q_t . to_log_pos ln(1 + c) / sqrt(d), c = the sum over the newer visible states j,
-    itself included, of m_j sigmoid(q_t . k_j / sqrt(d) - threshold of the head)
+    itself included, of m_j, or of m_j sigmoid(q_t . k_j / sqrt(d) - threshold of the head)
     loss = mean over rows, steps, layers of the sum of e_i / R over the visible states with 0 < m < 1
 
 Parameters are read from the core under test; every formula is written out again here. Autograd goes through it, in
@@ -40,6 +40,7 @@ class Settings:
     spans: Literal["learned", "fixed"] = "learned"
     ramp_power: float = 1.0
     log_position: bool = False
+    count_matches: bool = False
 
 
 @dataclass
@@ -115,22 +116,23 @@ def attend_step(block: Any, settings: Settings, normed: Sequence[Tensor], t: int
     dim_head = dim // settings.heads
     query = linear(attention.to_q, normed[t])
     pairs = {i: linear(attention.to_kv, normed[i]) for i in masks}
-    threshold = attention.count_threshold if settings.log_position else query.new_zeros(settings.heads)
     heads = []
     for head in range(settings.heads):
         part = slice(head * dim_head, (head + 1) * dim_head)
         logits, values = [], []
-        gates = {
-            i: number(mask) * torch.sigmoid(query[part] @ pairs[i][:dim][part] / math.sqrt(dim_head) - threshold[head])
-            for i, mask in masks.items()
-        }
+        counts = {i: query.new_tensor(number(mask)) for i, mask in masks.items()}
+        if settings.count_matches:
+            threshold = attention.count_threshold[head]
+            for i in masks:
+                match = query[part] @ pairs[i][:dim][part] / math.sqrt(dim_head)
+                counts[i] = counts[i] * torch.sigmoid(match - threshold)
         for i, mask in masks.items():
             age = t - i
             logit = query[part] @ pairs[i][:dim][part]
             if age < settings.seq_len:
                 logit = logit + query[part] @ linear(attention.to_pos, sinusoid(age, dim, query))
             if settings.log_position:
-                newer = sum((gate for time, gate in gates.items() if time > i), query.new_zeros(()))
+                newer = sum((count for time, count in counts.items() if time > i), query.new_zeros(()))
                 logit = logit + query[part] @ attention.to_log_pos * torch.log(1 + newer)
             logits.append(logit / math.sqrt(dim_head) + torch.log(mask**settings.ramp_power))
             values.append(pairs[i][dim:][part])

@@ -13,13 +13,13 @@ INF = torch.inf
 
 
 def test_positions_by_hand() -> None:
-    """Would catch a state that counts itself, a later step, an older state, an order by slots, or one head's gates in
+    """Would catch a state that counts itself, a later step, an older state, an order by slots, or one head's counts in
     another's positions."""
     ages = torch.tensor([[[1.0, INF, 4, 0, -1], [2.0, INF, 5, 1, 0]]])
-    gates = torch.tensor([[[[0.5, 0, 1, 1, 0], [0, 0, 0.25, 1, 1]], [[0.25, 0, 1, 0.5, 0], [0, 0, 0.25, 0, 0.5]]]])
-    positions = log_positions(gates, ages).exp() - 1
-    assert positions[0, 0][gates[0, 0] > 0].tolist() == pytest.approx([1, 1.5, 0, 2, 1, 0])
-    assert positions[0, 1][gates[0, 1] > 0].tolist() == pytest.approx([0.5, 0.75, 0, 0.5, 0])
+    counts = torch.tensor([[[[0.5, 0, 1, 1, 0], [0, 0, 0.25, 1, 1]], [[0.25, 0, 1, 0.5, 0], [0, 0, 0.25, 0, 0.5]]]])
+    positions = log_positions(counts, ages).exp() - 1
+    assert positions[0, 0][counts[0, 0] > 0].tolist() == pytest.approx([1, 1.5, 0, 2, 1, 0])
+    assert positions[0, 1][counts[0, 1] > 0].tolist() == pytest.approx([0.5, 0.75, 0, 0.5, 0])
 
 
 def test_while_all_counts_a_position_is_the_age() -> None:
@@ -37,8 +37,8 @@ def test_a_position_is_never_negative_nor_infinite(seed: int, past: int, steps: 
     rng = torch.Generator().manual_seed(seed)
     times = torch.cat((torch.randperm(past, generator=rng), past + torch.arange(steps))).float()
     ages = (times[past:, None] - times).expand(1, -1, -1)
-    gates = torch.rand(1, 2, steps, past + steps, generator=rng).pow(9) * (ages >= 0)[:, None]
-    positions = log_positions(gates, ages)
+    counts = torch.rand(1, 2, steps, past + steps, generator=rng).pow(9) * (ages >= 0)[:, None]
+    positions = log_positions(counts, ages)
     assert bool((positions >= 0).all())
     assert bool((positions <= (past + steps + 1.0)).all())
 
@@ -76,7 +76,7 @@ def test_of_two_cues_the_newer_is_read_alike_whatever_else_is_alive(alive: int) 
     """Would catch positions that count what the query doesn't look for: on corridors of twice the length, where other
     states between two cues have expired, the older cue came nearer, and was taken for the newer."""
     torch.manual_seed(0)
-    attention = CausalAttention(8, heads=1, seq_len=2, log_position=True).double()
+    attention = CausalAttention(8, heads=1, seq_len=2, log_position=True, count_matches=True).double()
     assert attention.to_log_pos is not None
     assert attention.count_threshold is not None
     query, value = torch.eye(8, dtype=torch.double)[:2]

@@ -17,7 +17,7 @@ def test_large_scores_keep_their_precision_under_autocast(large: str, backend: B
     and two states whose scores differ by half a unit become one, or change places: trainings lost all that they had
     learned by it."""
     torch.manual_seed(0)
-    attention = CausalAttention(HEADS * PART, HEADS, NEAR, backend, log_position=True)
+    attention = CausalAttention(HEADS * PART, HEADS, NEAR, backend, log_position=True, count_matches=True)
     assert attention.to_log_pos is not None
     assert attention.count_threshold is not None
     with torch.no_grad():

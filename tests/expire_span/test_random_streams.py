@@ -1,5 +1,6 @@
 """Random shapes, sizes, cuts and episode starts against the reference."""
 
+import dataclasses
 from typing import Literal
 
 import torch
@@ -32,7 +33,8 @@ CORES = st.builds(
     spans=SPANS,
     ramp_power=st.sampled_from([1.0, 1.0, 3.0]),
     log_position=st.booleans(),
-)
+    count_matches=st.booleans(),
+).map(lambda case: dataclasses.replace(case, log_position=case.log_position or case.count_matches))
 
 
 @st.composite

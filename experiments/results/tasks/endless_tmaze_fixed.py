@@ -12,7 +12,8 @@ TASK = ResultsTask(
         env=batched(
             "ExpireSpan/EndlessTMaze-v0", "length_distribution=fixed", "max_length=10", "max_steps=200", n_envs=256
         ),
-        core=tmaze_core(slots=64),
+        # Trained on one length alone, it is judged on another, where other states are alive between two cues.
+        core=dataclasses.replace(tmaze_core(slots=64), count_matches=True),
         agent=dataclasses.replace(
             tmaze_agent(slots=64),
             batch_size=4096,
