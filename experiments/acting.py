@@ -1,6 +1,6 @@
 """Acting with an agent while looking at what its memory does."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,6 +9,19 @@ from jaxtyping import Bool, Float
 from agents import ExpireSpanPPO
 from agents.cores import CoreStep
 from expire_span import StepOutput
+
+
+class Acts(Protocol):
+    """What plays episodes: it acts step by step, and says what its memory did."""
+
+    def act(
+        self,
+        observations: Any,
+        episode_starts: Bool[np.ndarray, " n_envs"],
+        action_masks: Bool[np.ndarray, "n_envs choices"] | None = None,
+    ) -> tuple[np.ndarray, CoreStep | None]:
+        """As `Actor.act`; None of an agent whose memory can't be looked at."""
+        ...
 
 
 class Actor:
@@ -48,7 +61,7 @@ class Actor:
         return self._policy.to_env_actions(acted.actions), acted.step
 
 
-def live_memories(step: CoreStep) -> Float[np.ndarray, " n_envs"] | None:
+def live_memories(step: CoreStep | None) -> Float[np.ndarray, " n_envs"] | None:
     """Live memories that each environment's step saw, itself excluded; mean over the layers. None without slots."""
     if not isinstance(step, StepOutput):
         return None

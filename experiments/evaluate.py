@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.vec_env import VecEnv
 
 import envs
 from agents import ExpireSpanPPO
 from agents.action_masks import get_action_masks, uses_masks
 from experiments import pretrained, runs
-from experiments.acting import Actor, live_memories
+from experiments.acting import Actor, Acts, live_memories
 from experiments.config import MOST_THREADS, EnvConfig, EvaluateConfig, check_within
 from experiments.environments import fresh_seeds, seeded_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary, turns_taken
@@ -41,24 +42,38 @@ def play(
     Returns:
         The episodes in the order of the seeds.
     """
-    n_envs = min(n_envs, len(seeds))
-    shares = [list(range(j, len(seeds), n_envs)) for j in range(n_envs)]
+    shares = shared_out(len(seeds), n_envs)
+    n_envs = len(shares)
     vec_env = seeded_envs(env, [[seeds[i] for i in share] for share in shares])
     try:
-        return _play(model, vec_env, shares, seeds, deterministic)
+        actor, masked = Actor(model, n_envs, deterministic), uses_masks(vec_env, model.use_masking)
+        return play_in(vec_env, actor, shares, seeds, masked)
     finally:
         vec_env.close()
 
 
-def _play(
-    model: ExpireSpanPPO,
-    vec_env: Any,
-    shares: list[list[int]],
-    seeds: Sequence[int],
-    deterministic: bool,
+def shared_out(episodes: int, n_envs: int) -> list[list[int]]:
+    """The numbers of the episodes that each of so many environments plays, at least one each."""
+    n_envs = min(n_envs, episodes)
+    return [list(range(j, episodes, n_envs)) for j in range(n_envs)]
+
+
+def play_in(
+    vec_env: VecEnv, actor: Acts, shares: list[list[int]], seeds: Sequence[int], masked: bool = False
 ) -> list[Episode]:
+    """Plays in environments of which the i-th begins the episodes `shares[i]`, by their numbers, one after the other.
+
+    Args:
+        vec_env: the environments.
+        actor: acts in all of them.
+        shares: the numbers of each environment's episodes.
+        seeds: what stands as the seed of each episode.
+        masked: whether the environments say which actions may be taken.
+
+    Returns:
+        The episodes in the order of their numbers.
+    """
     n_envs = len(shares)
-    actor, masked = Actor(model, n_envs, deterministic), uses_masks(vec_env, model.use_masking)
     episodes: dict[int, Episode] = {}
     done_of = [0] * n_envs
     live = np.zeros(n_envs)

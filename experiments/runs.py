@@ -281,7 +281,7 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
     device = check_device(device_name)
     path = run_dir / MODEL
     if not path.is_file():
-        raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before the first checkpoint")
+        raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before a first checkpoint, or isn't ours")
     with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
         tree = load_tree(path)
         changed = {}

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.preprocessing import is_image_space
@@ -93,6 +94,15 @@ def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Spa
     return kwargs | parse_pairs(agent.policy_args, "--policy-args")
 
 
+def learning_arguments(agent: AgentConfig, algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
+    """What is set of learning, as far as an algorithm has it, as its keyword arguments."""
+    known = inspect.signature(algorithm).parameters.keys() - {"policy"}
+    arguments = {name: value for name, value in values(agent).items() if name in known}
+    if agent.learning_rate_end is not None:
+        arguments["learning_rate"] = LinearSchedule(agent.learning_rate, agent.learning_rate_end, 1.0)
+    return arguments
+
+
 def build_model(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> ExpireSpanPPO:
     """A new agent.
 
@@ -100,10 +110,7 @@ def build_model(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> E
         UserError: for settings that don't fit, or that the policy doesn't have.
     """
     agent = config.agent
-    known = inspect.signature(ExpireSpanPPO).parameters
-    arguments = {name: value for name, value in values(agent).items() if name in known and name != "policy"}
-    if agent.learning_rate_end is not None:
-        arguments["learning_rate"] = LinearSchedule(agent.learning_rate, agent.learning_rate_end, 1.0)
+    arguments = learning_arguments(agent, ExpireSpanPPO)
     if agent.memory_budget_end is not None:
         start = float(config.core.slots) if agent.memory_budget is None else agent.memory_budget
         arguments["memory_budget"] = LinearSchedule(start, agent.memory_budget_end, BUDGET_FALLS)

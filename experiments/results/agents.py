@@ -1,18 +1,26 @@
-"""The agents of the matrix. They differ in the core alone: what is learned with, and for how long, is the task's."""
+"""The agents of the matrix. They differ in the core alone: what is learned with, and for how long, is the task's.
+
+But for one, which isn't ours (`experiments.results.recurrent_ppo`).
+"""
 
 import dataclasses
 from collections.abc import Mapping
 
 from experiments.config import CoreConfig, Memory
 from experiments.errors import UserError, near_misses
+from experiments.results import recurrent_ppo
 
 DEFAULT = ("expire-span", "transformer-xl", "lstm", "none")
+COMPARED = (*DEFAULT, recurrent_ppo.NAME)
+"""Those that the table of all tasks has a column for."""
 
 _MEMORIES: Mapping[str, Memory] = {
     "expire-span": "expiring",
     "transformer-xl": "transformer-xl",
     "lstm": "lstm",
     "none": "none",
+    # sb3-contrib's has of the task's core the width of the encoder alone.
+    recurrent_ppo.NAME: "lstm",
 }
 _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""

@@ -12,6 +12,7 @@ from experiments import runs
 from experiments.callbacks import StopRequest, stop_on_signals
 from experiments.config import ResultsConfig
 from experiments.errors import UserError, say, user_errors
+from experiments.results import recurrent_ppo
 from experiments.results.matrix import Cell, cells, counts
 from experiments.results.report import report
 from experiments.workers import run_workers
@@ -67,6 +68,11 @@ def _check(config: ResultsConfig) -> None:
             f"{2 * config.reserve:.0f} seconds: give more, or a smaller --reserve"
         )
     runs.check_device(config.device)
+    will_run = not (config.list_ or config.report)
+    if will_run and recurrent_ppo.NAME in (config.agents or ()):
+        why_not = recurrent_ppo.obstacle()
+        if why_not is not None:
+            raise UserError(why_not)
 
 
 def _print_list(matrix: list[Cell]) -> None:

@@ -115,7 +115,7 @@ def _again(task: str, by_agent: dict[str, list[RunRecord]]) -> str:
 
 def _overview(of_task: dict[str, Results]) -> str:
     """A table of all tasks by the agents that aren't one of a sweep, success and live memories."""
-    columns = [name for name in agents.DEFAULT if any(name in _by_agent(results) for results in of_task.values())]
+    columns = [name for name in agents.COMPARED if any(name in _by_agent(results) for results in of_task.values())]
     rows = []
     for results in of_task.values():
         definition, by_agent = results[0][0].definition, _by_agent(results)

@@ -2,29 +2,23 @@
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import envs
-from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointSeries
 from experiments import runs
-from experiments.batched_play import play_batched
 from experiments.bench.memory import peak_memory_mib
 from experiments.callbacks import OurCallback, StopRequest
-from experiments.config import EnvConfig, ResultsConfig, TrainConfig
-from experiments.environments import TRAINING_SEEDS, fresh_seeds
-from experiments.episodes import Episode, correct_turn_rate
+from experiments.config import ResultsConfig, TrainConfig
 from experiments.errors import UserError, user_errors
-from experiments.evaluate import play, summarise
+from experiments.results import recurrent_ppo
 from experiments.results.cue_spans import LogsSpansOfCue, has_cue
 from experiments.results.curve import first_at, read_log, thinned
+from experiments.results.judgement import judged
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
 from experiments.results.record import RunRecord, write_record
 from experiments.train import Session, learn, make_room, new_session, resumed_session
@@ -35,10 +29,6 @@ MEASUREMENTS_A_RUN = 20
 """How often the spans of cues are measured in it."""
 MEMORY = "peak_memory.json"
 """In a run folder: the most memory that a session needed which ended well."""
-_SIDE_BY_SIDE = 64
-"""Environments of an evaluation."""
-_PORTION = 256
-"""Episodes of an evaluation after which it looks whether it is to stop."""
 
 
 def run_cell(cell: Cell, config: ResultsConfig, request: StopRequest, command: str) -> RunRecord | None:
@@ -60,7 +50,7 @@ def run_cell(cell: Cell, config: ResultsConfig, request: StopRequest, command: s
     _check_settings(cell)
     if not _is_trained(cell.run_dir) and not _train(cell, config, request, command):
         return None
-    evaluation = _evaluation(cell, config, request)
+    evaluation = judged(cell, config.device, request)
     if evaluation is None:
         return None
     record = _record(cell, evaluation)
@@ -96,16 +86,23 @@ def _train(cell: Cell, config: ResultsConfig, request: StopRequest, command: str
         # What several would show of their progress can't be told apart.
         progress="auto" if config.workers == 1 else "none",
     )
-    session = _session(settings, cell.run_dir, command)
+    device = runs.check_device(config.device)
+    _forget_peak(device)
     try:
-        _forget_peak(session.device)
-        summary = learn(session, request, *_probes(cell))
-        _note_peak(cell.run_dir, peak_memory_mib(session.device))
+        if cell.agent == recurrent_ppo.NAME:
+            is_done = recurrent_ppo.train(settings, cell.run_dir, request, command)
+        else:
+            is_done = _train_ours(cell, settings, request, command)
+        _note_peak(cell.run_dir, peak_memory_mib(device))
     finally:
-        session.vec_env.close()
-        del session
         make_room(settings)
-    return bool(summary["stopped_by"] != "signal")
+    return is_done
+
+
+def _train_ours(cell: Cell, settings: TrainConfig, request: StopRequest, command: str) -> bool:
+    session = _session(settings, cell.run_dir, command)
+    with contextlib.closing(session.vec_env):
+        return bool(learn(session, request, *_probes(cell))["stopped_by"] != "signal")
 
 
 def _probes(cell: Cell) -> list[OurCallback]:
@@ -152,42 +149,6 @@ def _note_peak(run_dir: Path, mib: float) -> None:
 def _peak(run_dir: Path) -> float | None:
     path = run_dir / MEMORY
     return float(json.loads(path.read_text())) if path.is_file() else None
-
-
-def _evaluation(cell: Cell, config: ResultsConfig, request: StopRequest) -> dict[str, Any] | None:
-    """What the episodes came to; None if a stop was asked for meanwhile."""
-    model = runs.load(cell.run_dir, config.device).model
-    how = cell.definition.evaluation
-    env = cell.config.env.with_args(how.env_args, "evaluation's env_args")
-    with user_errors(ValueError):
-        level_seeds = envs.levels(env.env_id, **env.env_kwargs)
-    if env.vec_env == "batched":
-        episodes = play_batched(model, env, TRAINING_SEEDS, how.episodes, lambda: bool(request.signal))
-    else:
-        episodes = _played(model, env, fresh_seeds(0, how.episodes), request)
-    levels = _played(model, env, level_seeds or [], request)
-    if episodes is None or levels is None:
-        return None
-    summary = summarise(episodes, levels if level_seeds else None)
-    successes = [bool(episode.success) for episode in episodes if episode.success is not None]
-    return {
-        "env_args": env.env_kwargs,
-        "successes": sum(successes) if successes else None,
-        **summary,
-        "correct_turn_rate": correct_turn_rate(episodes, how.turns),
-    }
-
-
-def _played(model: ExpireSpanPPO, env: EnvConfig, seeds: Sequence[int], request: StopRequest) -> list[Episode] | None:
-    episodes: list[Episode] = []
-    for start in itertools.count(0, _PORTION):
-        portion = seeds[start : start + _PORTION]
-        if not portion:
-            return episodes
-        if request.signal:
-            return None
-        episodes += play(model, env, portion, _SIDE_BY_SIDE)
-    raise AssertionError
 
 
 def _record(cell: Cell, evaluation: dict[str, Any]) -> RunRecord:

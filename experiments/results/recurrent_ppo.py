@@ -1,0 +1,147 @@
+"""The agent to compare with that isn't ours: sb3-contrib's `RecurrentPPO`, by the task's settings.
+
+What a task says of learning it is given as far as it has it, with the same encoder of observations; its policy is the
+stock one, an LSTM of 256 each for actor and critic and two layers of 64 behind. It is trained on the same environments
+and judged by the same episodes.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.extractors import MiniGridExtractor, is_minigrid_codes
+from experiments import runs
+from experiments.callbacks import EntropySchedule, OurCallback, StopOnRequest, StopRequest
+from experiments.config import TrainConfig
+from experiments.environments import training_envs
+from experiments.errors import user_errors
+from experiments.train import learning_arguments, logger_for, policy_name
+
+NAME = "recurrent-ppo"
+"""As `--agents` has it."""
+MODEL = "model.zip"
+"""In a run folder, as Stable-Baselines3 saves it: what it was when the training ended, or was stopped."""
+
+
+def obstacle() -> str | None:
+    """Why it can't be run here, and what would help, on one line; None where it can."""
+    if importlib.util.find_spec("sb3_contrib") is None:
+        return f"--agents {NAME}: sb3-contrib isn't installed: pip install 'expire-span[bench]'"
+    return None
+
+
+def _class() -> Any:
+    # By name, so that types can be checked without the package.
+    return importlib.import_module("sb3_contrib").RecurrentPPO
+
+
+def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str) -> bool:
+    """Trains, from wherever a stop left it; whether to the end.
+
+    Args:
+        config: the task's settings.
+        run_dir: the run folder.
+        request: ends the training at the next step once it is made; it is saved then. One that is killed begins anew.
+        command: for the run folder's record.
+    """
+    device = runs.check_device(config.device)
+    config = dataclasses.replace(config, run_dir=str(run_dir))
+    with closing(training_envs(config.env, config.seed, device)) as vec_env:
+        with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
+            if (run_dir / MODEL).is_file():
+                model = load(run_dir, device, vec_env)
+                runs.note_continuation(run_dir, config, device, command, model.num_timesteps)
+            else:
+                model = _new(config, vec_env, device)
+                runs.create(run_dir, config, device, command)
+        first = model.num_timesteps
+        model.set_logger(logger_for(run_dir, first))
+        callbacks: list[OurCallback] = [LogsEpisodes(), StopOnRequest(request)]
+        if config.agent.ent_coef_end is not None:
+            callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
+        try:
+            # SB3 adds to the steps already done where it doesn't count from 0 again.
+            left = config.total_timesteps - first
+            model.learn(left, callback=CallbackList(list(callbacks)), reset_num_timesteps=first == 0)
+        finally:
+            model.logger.close()
+    is_done = model.num_timesteps >= config.total_timesteps
+    with runs.written_whole(run_dir / MODEL) as partial:
+        model.save(partial)
+    summary = {"stopped_by": "total-timesteps" if is_done else "signal", "timesteps": model.num_timesteps}
+    runs.write_json(run_dir / runs.SUMMARY, summary)
+    return is_done
+
+
+def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicyAlgorithm:
+    policy_kwargs: dict[str, Any] = {}
+    if is_minigrid_codes(vec_env.observation_space):
+        width = {"features_dim": config.core.dim}
+        policy_kwargs = {"features_extractor_class": MiniGridExtractor, "features_extractor_kwargs": width}
+    algorithm = _class()
+    model: OnPolicyAlgorithm = algorithm(
+        policy_name(config.agent, vec_env.observation_space).replace("Policy", "LstmPolicy"),
+        vec_env,
+        policy_kwargs=policy_kwargs,
+        seed=config.seed,
+        device=device,
+        **learning_arguments(config.agent, algorithm),
+    )
+    return model
+
+
+def load(run_dir: Path, device: torch.device, vec_env: VecEnv | None = None) -> OnPolicyAlgorithm:
+    """The agent that a training left, to go on with in environments if there are any.
+
+    Only for files that this program wrote: what Stable-Baselines3 loads can run code.
+    """
+    model: OnPolicyAlgorithm = _class().load(run_dir / MODEL, env=vec_env, device=device)
+    return model
+
+
+class LogsEpisodes(OurCallback):
+    """Logs how many episodes the logged success rate and return are of, as our agent does."""
+
+    def _on_rollout_end(self) -> None:
+        buffers = (self.model.ep_info_buffer or (), self.model.ep_success_buffer or ())
+        self.logger.record("rollout/episodes", max(map(len, buffers)))
+
+
+class Stopped(Exception):
+    """A stop was asked for while the agent played."""
+
+
+class RecurrentActor:
+    """The agent in environments, one step after the other, with the likeliest actions, as `experiments.acting.Actor`.
+
+    Args:
+        model: the agent.
+        is_stopped: asked at each step; then `act` raises `Stopped`.
+    """
+
+    def __init__(self, model: OnPolicyAlgorithm, is_stopped: Callable[[], bool] = lambda: False) -> None:
+        self._model, self._is_stopped = model, is_stopped
+        self._state: Any = None
+
+    def act(
+        self,
+        observations: Any,
+        episode_starts: Bool[np.ndarray, " n_envs"],
+        action_masks: Bool[np.ndarray, "n_envs choices"] | None = None,
+    ) -> tuple[np.ndarray, None]:
+        """Actions as the environments take them; of a memory in slots there is nothing to tell."""
+        if self._is_stopped():
+            raise Stopped
+        actions, self._state = self._model.predict(observations, self._state, episode_starts, deterministic=True)
+        return actions, None
