@@ -156,9 +156,10 @@ def check_weights(
     found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, Tensor)}
     if needed != found:
         wrong = sorted(name for name in needed.keys() | found.keys() if needed.get(name) != found.get(name))
+        has, would = (shapes.get(wrong[0], "no such weight") for shapes in (found, needed))
         raise CheckpointError(
-            f"the weight {shown(wrong[0])} has the shape {found.get(wrong[0])}, and would have {needed.get(wrong[0])} "
-            f"by the arguments: take another checkpoint"
+            f"the weight {shown(wrong[0])} doesn't fit the arguments: by its shape the file has {has}, they ask for "
+            f"{would}: take another checkpoint"
         )
 
 

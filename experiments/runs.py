@@ -30,8 +30,11 @@ FORMAT_VERSION = 2
 CONFIG, MODEL, CHECKPOINTS, SUMMARY = "config.json", "model.safetensors", "checkpoints", "summary.json"
 ERROR = "error.txt"
 """The traceback of what ended a training that shouldn't have ended."""
-_OURS = (CONFIG, MODEL, SUMMARY, CHECKPOINTS, ERROR, "video.mp4", "progress*.csv", "events.out.tfevents.*")
-_LIBRARIES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3")
+PEER = "model.zip"
+"""The model of a run of `results` that isn't ours, as Stable-Baselines3 saves it."""
+_OURS = (CONFIG, MODEL, PEER, SUMMARY, CHECKPOINTS, ERROR, "video.mp4", "progress*.csv", "events.out.tfevents.*")
+_LIBRARIES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3", "sb3-contrib")
+"""Whose versions a run's record has, of those that are installed."""
 _SECTIONS: dict[str, type[Any]] = {"env": EnvConfig, "core": CoreConfig, "agent": AgentConfig}
 
 
@@ -157,10 +160,16 @@ def _start(command: str, device: torch.device, timesteps: int) -> dict[str, Any]
         "versions": {
             "expire-span": __version__,
             "python": platform.python_version(),
-            **{library: metadata.version(library) for library in _LIBRARIES},
+            **{library: version for library in _LIBRARIES if (version := _version(library))},
         },
         "git": git_state(),
     }
+
+
+def _version(library: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(library)
+    return None
 
 
 def git_state() -> dict[str, Any] | None:
@@ -265,6 +274,14 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
+def check_is_ours(run_dir: Path) -> None:
+    """Raises a `UserError` for a run of RecurrentPPO."""
+    if (run_dir / PEER).is_file():
+        raise UserError(
+            f"{run_dir} is a run of RecurrentPPO's, which `expire-span results` alone goes on with and judges"
+        )
+
+
 def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
     """The settings and the newest model of the run in `run_dir`.
 
@@ -279,9 +296,10 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
     """
     config = read_config(run_dir)
     device = check_device(device_name)
+    check_is_ours(run_dir)
     path = run_dir / MODEL
     if not path.is_file():
-        raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before a first checkpoint, or isn't ours")
+        raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before the first checkpoint")
     with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
         tree = load_tree(path)
         changed = {}

@@ -196,6 +196,7 @@ def resumed_session(config: TrainConfig) -> Session:
     if config.run_dir is not None or config.overwrite:
         raise UserError("--resume goes on in the run's own folder: leave out --run-dir and --overwrite")
     before = runs.read_config(run_dir)
+    runs.check_is_ours(run_dir)
     for name in changed_settings(before, config):
         flag = name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
         raise UserError(f"--{flag} can't change when going on with {run_dir}: leave it out, or train anew")

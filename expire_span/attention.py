@@ -68,7 +68,7 @@ class CausalAttention(nn.Module):
         self.to_pos = nn.Linear(dim, dim // heads)
         # Neither the newer nor the older is preferred at first.
         self.to_log_pos = nn.Parameter(torch.zeros(dim // heads)) if log_position else None
-        # At first nearly all that is alive counts.
+        # At first most of what is alive counts: 0.8 of a state in the mean, as scores vary by `SHARPNESS`.
         self.count_threshold = nn.Parameter(torch.full((heads,), -3.0)) if log_position and count_matches else None
         self.to_q = nn.Linear(dim, dim)
         self.to_kv = nn.Linear(dim, dim * 2)

@@ -58,6 +58,5 @@ def log_positions(counts: Float[Tensor, "b h t n"], ages: Float[Tensor, "b t n"]
     newest_first = ages[:, -1:].argsort(-1)
     place = newest_first.argsort(-1)[:, None].expand_as(counts)
     ordered = counts.gather(-1, newest_first[:, None].expand_as(counts))
-    # A sum less its last summand can be a rounding below 0.
-    newer = (ordered.cumsum(-1) - ordered).clamp(min=0)
+    newer = ordered.cumsum(-1) - ordered
     return newer.log1p().gather(-1, place)

@@ -42,7 +42,8 @@ def core_of(agent: str, core: CoreConfig) -> CoreConfig:
         raise UserError(f"--agents {agent}: no such agent: {near_misses(agent, NAMES)}")
     memory = _MEMORIES.get(agent, "transformer-xl")
     if memory != "expiring":
-        # Where nothing expires, what is alive between two states is the same at any distance.
+        # Where nothing expires, the count of all is the age, which carries over to longer ways as it is; with matches
+        # alone a Transformer-XL turned right half the time where it had always done (`experiments/LOG.md`).
         core = dataclasses.replace(core, count_matches=False)
     if memory == "transformer-xl":
         # Nothing fades: its slot is needed before its span ends.

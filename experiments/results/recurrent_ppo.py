@@ -22,7 +22,14 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.extractors import MiniGridExtractor, is_minigrid_codes
 from experiments import runs
-from experiments.callbacks import EntropySchedule, OurCallback, StopOnRequest, StopRequest
+from experiments.callbacks import (
+    EntropySchedule,
+    OurCallback,
+    StopAtSuccess,
+    StopOnRequest,
+    StopRequest,
+    next_due,
+)
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import user_errors
@@ -30,8 +37,8 @@ from experiments.train import learning_arguments, logger_for, policy_name
 
 NAME = "recurrent-ppo"
 """As `--agents` has it."""
-MODEL = "model.zip"
-"""In a run folder, as Stable-Baselines3 saves it: what it was when the training ended, or was stopped."""
+MODEL = runs.PEER
+"""In a run folder, as Stable-Baselines3 saves it."""
 
 
 def obstacle() -> str | None:
@@ -47,46 +54,53 @@ def _class() -> Any:
 
 
 def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str) -> bool:
-    """Trains, from wherever a stop left it; whether to the end.
+    """Trains, from wherever the last save was; whether to the end.
 
     Args:
         config: the task's settings.
         run_dir: the run folder.
-        request: ends the training at the next step once it is made; it is saved then. One that is killed begins anew.
+        request: ends the training once it is made, and it is saved, before the next rollout.
         command: for the run folder's record.
     """
     device = runs.check_device(config.device)
     config = dataclasses.replace(config, run_dir=str(run_dir))
-    with closing(training_envs(config.env, config.seed, device)) as vec_env:
+    before = load(run_dir, device) if (run_dir / MODEL).is_file() else None
+    first = 0 if before is None else before.num_timesteps
+    # What Stable-Baselines3 loads draws from its beginning again, and so would new environments: the same once more.
+    seed = config.seed + first
+    with closing(training_envs(config.env, seed, device)) as vec_env:
         with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
-            if (run_dir / MODEL).is_file():
-                model = load(run_dir, device, vec_env)
-                runs.note_continuation(run_dir, config, device, command, model.num_timesteps)
-            else:
+            if before is None:
                 model = _new(config, vec_env, device)
                 runs.create(run_dir, config, device, command)
-        first = model.num_timesteps
+            else:
+                model = before
+                model.set_env(vec_env)
+                model.set_random_seed(seed)
+                runs.note_continuation(run_dir, config, device, command, first)
         model.set_logger(logger_for(run_dir, first))
-        callbacks: list[OurCallback] = [LogsEpisodes(), StopOnRequest(request)]
+        saves, goal = Saves(run_dir, config.checkpoint_every, request), StopAtSuccess(config.stop_at_success)
+        callbacks: list[OurCallback] = [LogsEpisodes(), saves, goal, StopOnRequest(request)]
         if config.agent.ent_coef_end is not None:
             callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
+        request.saved = False
         try:
             # SB3 adds to the steps already done where it doesn't count from 0 again.
             left = config.total_timesteps - first
             model.learn(left, callback=CallbackList(list(callbacks)), reset_num_timesteps=first == 0)
         finally:
             model.logger.close()
-    is_done = model.num_timesteps >= config.total_timesteps
-    with runs.written_whole(run_dir / MODEL) as partial:
-        model.save(partial)
-    summary = {"stopped_by": "total-timesteps" if is_done else "signal", "timesteps": model.num_timesteps}
-    runs.write_json(run_dir / runs.SUMMARY, summary)
-    return is_done
+    is_stopped = request.signal is not None and request.saved
+    if not is_stopped:
+        saves.save()
+    reason = "signal" if is_stopped else "success" if goal.reached else "total-timesteps"
+    runs.write_json(run_dir / runs.SUMMARY, {"stopped_by": reason, "timesteps": saves.steps})
+    return not is_stopped
 
 
 def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicyAlgorithm:
     policy_kwargs: dict[str, Any] = {}
-    if is_minigrid_codes(vec_env.observation_space):
+    if config.agent.extractor != "default" and is_minigrid_codes(vec_env.observation_space):
         width = {"features_dim": config.core.dim}
         policy_kwargs = {"features_extractor_class": MiniGridExtractor, "features_extractor_kwargs": width}
     algorithm = _class()
@@ -101,13 +115,44 @@ def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicy
     return model
 
 
-def load(run_dir: Path, device: torch.device, vec_env: VecEnv | None = None) -> OnPolicyAlgorithm:
-    """The agent that a training left, to go on with in environments if there are any.
-
-    Only for files that this program wrote: what Stable-Baselines3 loads can run code.
-    """
-    model: OnPolicyAlgorithm = _class().load(run_dir / MODEL, env=vec_env, device=device)
+def load(run_dir: Path, device: torch.device) -> OnPolicyAlgorithm:
+    """The agent as it was saved last. For files that this program wrote: what Stable-Baselines3 loads can run code."""
+    model: OnPolicyAlgorithm = _class().load(run_dir / MODEL, device=device)
     return model
+
+
+class Saves(OurCallback):
+    """Saves the agent every so many steps, and when a stop is asked for, before a rollout: nothing that was counted is
+    lost then.
+
+    Args:
+        run_dir: the run folder.
+        every: environment steps between two saves.
+        request: of a stop.
+    """
+
+    def __init__(self, run_dir: Path, every: int, request: StopRequest) -> None:
+        super().__init__()
+        self._path, self._every, self._request = run_dir / MODEL, every, request
+        self._next = self.steps = 0
+        """Environment steps of what is saved."""
+
+    def _on_training_start(self) -> None:
+        self._next = self.model.num_timesteps + self._every
+
+    def _on_rollout_start(self) -> None:
+        due = self.model.num_timesteps >= self._next
+        if due:
+            self._next = next_due(self._next, self._every, self.model.num_timesteps)
+        if due or self._request.signal:
+            self.save()
+            self._request.saved = self._request.signal is not None
+
+    def save(self) -> None:
+        """Saves the agent as it is now."""
+        with runs.written_whole(self._path) as partial:
+            self.model.save(partial)
+        self.steps = self.model.num_timesteps
 
 
 class LogsEpisodes(OurCallback):

@@ -124,8 +124,13 @@ def _check_value(name: str, value: Any) -> None:
     check_argument(name, value)
     if name in kinds(SECTIONS["core"]):
         # Beside the defaults, which fit any value that is right by itself, with the size that a trial would have.
-        others = {"read_margin": 1.0} if name == "ramp_gradient" else {}
-        arguments = fitted(with_settings(TrainConfig(), {name: value, **others}), {"dim"}).core.arguments()
+        needed: dict[str, dict[str, Any]] = {
+            "ramp_gradient": {"read_margin": 1.0},
+            "count_matches": {"log_position": True},
+        }
+        arguments = fitted(
+            with_settings(TrainConfig(), {name: value, **needed.get(name, {})}), {"dim"}
+        ).core.arguments()
         with torch.device("meta"):
             core_maker(arguments.pop("core", "expire-span"), arguments)()
 

@@ -19,6 +19,12 @@ from tests.experiments.conftest import Cli
 from tests.experiments.test_errors import check
 
 STEPS = 512
+LEARNING = {
+    **{"n_steps": 8, "batch_size": 32, "n_epochs": 1, "learning_rate": 1e-3, "gamma": 0.9, "gae_lambda": 0.8},
+    **{"clip_range": 0.3, "normalize_advantage": False, "ent_coef": 0.5, "vf_coef": 0.25, "max_grad_norm": 2.0},
+    "stats_window_size": 77,
+}
+"""Other than the defaults of either agent."""
 
 
 def task(vec_env: str) -> dict[str, Any]:
@@ -30,7 +36,7 @@ def task(vec_env: str) -> dict[str, Any]:
         "config": {
             "env": {**env, "vec_env": vec_env},
             "core": {"dim": 16, "depth": 1, "heads": 2, "slots": 4},
-            "agent": {"n_steps": 8, "batch_size": 32, "n_epochs": 1, "ent_coef_end": 0.0, "compile": False},
+            "agent": {**LEARNING, "learning_rate_end": 1e-4, "ent_coef_end": 0.25, "compile": False},
             "total_timesteps": STEPS,
         },
         "evaluation": {"episodes": 40},
@@ -74,21 +80,32 @@ def test_it_is_trained_as_long_and_judged_by_the_same_episodes(tmp_path: Path, v
     assert read_record(cell_of(tmp_path, vec_env)[0].record) == peer
 
 
-def test_what_was_stopped_goes_on(tmp_path: Path) -> None:
-    """Catches: a lease that ends with the work lost, or a training that begins again, or trains on beyond its steps."""
+def test_what_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a stop that isn't heard after a run of ours, a lease that ends with the work lost, a training that
+    begins again, or counts steps that it threw away."""
     pytest.importorskip("sb3_contrib")
+    # As a worker has it: the same request for all of its runs.
+    request = StopRequest()
+    assert run_cell(*cell_of(tmp_path, "batched", "none"), request, "results") is not None
     cell, config = cell_of(tmp_path, "batched")
-    assert run_cell(cell, config, StopRequest(signal=2), "results") is None
+    stopped = 192
+
+    def learned(model: Any) -> None:
+        if model.num_timesteps >= stopped:
+            request.signal = 2
+
+    monkeypatch.setattr(recurrent_ppo.LogsEpisodes, "_on_rollout_end", lambda callback: learned(callback.model))
+    assert run_cell(cell, config, request, "results") is None
+    monkeypatch.undo()
     assert cell.state() == "interrupted"
-    summary = json.loads((cell.run_dir / runs.SUMMARY).read_text())
-    assert 0 < summary["timesteps"] < STEPS
-    record = run_cell(cell, config, StopRequest(), "results")
+    assert json.loads((cell.run_dir / runs.SUMMARY).read_text()) == {"stopped_by": "signal", "timesteps": stopped}
+    request.signal = None
+    record = run_cell(cell, config, request, "results")
     assert record is not None
-    assert record.steps == STEPS + summary["timesteps"] % 64
-    assert [start["timesteps"] for start in json.loads((cell.run_dir / runs.CONFIG).read_text())["continued"]] == [
-        summary["timesteps"]
-    ]
-    assert read_log(cell.run_dir).points[-1].steps == record.steps
+    assert record.steps == STEPS, "each step was counted once"
+    (again,) = json.loads((cell.run_dir / runs.CONFIG).read_text())["continued"]
+    assert (again["timesteps"], "sb3-contrib" in again["versions"]) == (stopped, True)
+    assert [point.steps for point in read_log(cell.run_dir).points] == list(range(64, STEPS + 1, 64))
 
 
 def test_it_has_the_settings_of_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +121,14 @@ def test_it_has_the_settings_of_the_task(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sb3_contrib.RecurrentPPO, "learn", learn)
     run(tmp_path, "batched")
     (model,) = made
-    assert (model.n_steps, model.batch_size, model.n_epochs, model.n_envs) == (8, 32, 1, 8)
-    assert model.ent_coef == 0.0, "the entropy's coefficient falls to its end"
+    has = {name: getattr(model, name if name != "stats_window_size" else "_stats_window_size") for name in LEARNING}
+    assert (has.pop("ent_coef"), has.pop("learning_rate")(0.0), has.pop("clip_range")(1.0)) == (
+        0.25,
+        pytest.approx(1e-4),
+        0.3,
+    )
+    assert has.items() <= LEARNING.items()
+    assert model.n_envs == 8
     assert type(model.policy.features_extractor).__name__ == "MiniGridExtractor"
     assert model.policy.features_extractor.features_dim == 16
     assert model.policy.lstm_actor.hidden_size == 256

@@ -148,6 +148,7 @@ def test_search_words() -> None:
     "word",
     [
         "ramp_gradient=True,False",
+        "count_matches=True,False",
         "read_margin=0,1.5",
         "read_margin=1:4",
         "ramp_power=0.5:8",

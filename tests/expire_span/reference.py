@@ -9,8 +9,8 @@ rows, layers, steps and heads in Python loops, and for each query picks the visi
     d_i = i + e_i                                   death time, on the stream's own clock
     m   = clamp(1 + (e_i - a) / R, 0, 1), a = t - i expire mask of state i at query t; live while m > 0
     logit = q_t . k_i / sqrt(d) + [a < seq_len] q_t . to_pos(emb(a)) / sqrt(d) + ln m
-    and with positions by count, + q_t . to_log_pos ln(1 + c) / sqrt(d), c = the sum over the newer visible states j,
-    itself included, of m_j, or of m_j sigmoid(q_t . k_j / sqrt(d) - threshold of the head)
+    and with positions by count, + q_t . to_log_pos ln(1 + c) / sqrt(d), c = the sum over the visible states j that are
+    newer than i, the query's own included, of m_j, or of m_j sigmoid(q_t . k_j / sqrt(d) - threshold of the head)
     loss = mean over rows, steps, layers of the sum of e_i / R over the visible states with 0 < m < 1
 
 Parameters are read from the core under test; every formula is written out again here. Autograd goes through it, in
