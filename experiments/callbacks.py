@@ -112,20 +112,17 @@ class StopRequest:
     """Whether the training may end: False while there are checkpoints and the last one isn't of after the signal."""
 
 
-class Checkpoints(OurCallback):
-    """Saves the training every so many steps, and the model beside it.
+class Saves(OurCallback):
+    """Saves the training every so many steps; how, is a subclass's.
 
     Args:
-        run_dir: the run folder.
-        every: environment steps between two checkpoints.
-        keep: checkpoints to keep, the newest ones.
-        request: when it is made, the training is saved before its next rollout, whenever the last checkpoint was.
+        every: environment steps between two saves.
+        request: when it is made, the training is saved before its next rollout, whenever it was saved last.
     """
 
-    def __init__(self, run_dir: Path, every: int, keep: int, request: StopRequest) -> None:
+    def __init__(self, every: int, request: StopRequest) -> None:
         super().__init__()
-        self._run_dir, self._every, self._request = run_dir, every, request
-        self._series = CheckpointSeries(run_dir / CHECKPOINTS, keep)
+        self._every, self._request = every, request
         self._next = 0
         self.collecting = False
         """Whether a rollout is under way: the weights are those of the last whole update, and may be saved."""
@@ -145,6 +142,25 @@ class Checkpoints(OurCallback):
 
     def _on_rollout_end(self) -> None:
         self.collecting = False
+
+    def save(self) -> None:
+        """Saves the training as it is now."""
+        raise NotImplementedError
+
+
+class Checkpoints(Saves):
+    """Saves the training as a checkpoint, and the model beside it.
+
+    Args:
+        run_dir: the run folder.
+        every: environment steps between two checkpoints.
+        keep: checkpoints to keep, the newest ones.
+        request: as `Saves`.
+    """
+
+    def __init__(self, run_dir: Path, every: int, keep: int, request: StopRequest) -> None:
+        super().__init__(every, request)
+        self._run_dir, self._series = run_dir, CheckpointSeries(run_dir / CHECKPOINTS, keep)
 
     def save(self) -> None:
         """Saves the training as it is now."""

@@ -25,10 +25,10 @@ from experiments import runs
 from experiments.callbacks import (
     EntropySchedule,
     OurCallback,
+    Saves,
     StopAtSuccess,
     StopOnRequest,
     StopRequest,
-    next_due,
 )
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
@@ -79,7 +79,7 @@ def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str
                 model.set_random_seed(seed)
                 runs.note_continuation(run_dir, config, device, command, first)
         model.set_logger(logger_for(run_dir, first))
-        saves, goal = Saves(run_dir, config.checkpoint_every, request), StopAtSuccess(config.stop_at_success)
+        saves, goal = SavesModel(run_dir, config.checkpoint_every, request), StopAtSuccess(config.stop_at_success)
         callbacks: list[OurCallback] = [LogsEpisodes(), saves, goal, StopOnRequest(request)]
         if config.agent.ent_coef_end is not None:
             callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
@@ -121,32 +121,20 @@ def load(run_dir: Path, device: torch.device) -> OnPolicyAlgorithm:
     return model
 
 
-class Saves(OurCallback):
-    """Saves the agent every so many steps, and when a stop is asked for, before a rollout: nothing that was counted is
-    lost then.
+class SavesModel(Saves):
+    """Saves the agent as it is, in place of the one before.
 
     Args:
         run_dir: the run folder.
         every: environment steps between two saves.
-        request: of a stop.
+        request: as `Saves`.
     """
 
     def __init__(self, run_dir: Path, every: int, request: StopRequest) -> None:
-        super().__init__()
-        self._path, self._every, self._request = run_dir / MODEL, every, request
-        self._next = self.steps = 0
+        super().__init__(every, request)
+        self._path = run_dir / MODEL
+        self.steps = 0
         """Environment steps of what is saved."""
-
-    def _on_training_start(self) -> None:
-        self._next = self.model.num_timesteps + self._every
-
-    def _on_rollout_start(self) -> None:
-        due = self.model.num_timesteps >= self._next
-        if due:
-            self._next = next_due(self._next, self._every, self.model.num_timesteps)
-        if due or self._request.signal:
-            self.save()
-            self._request.saved = self._request.signal is not None
 
     def save(self) -> None:
         """Saves the agent as it is now."""
