@@ -4,8 +4,6 @@ Where things were a moment ago tells how fast they move: a memory of a few steps
 """
 
 import dataclasses
-import importlib
-import importlib.util
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +24,7 @@ from tyro.conf import Positional, arg
 
 import envs
 from agents import ExpireSpanPPO
+from experiments import contrib
 from experiments.errors import UserError, say
 
 Task = Literal["cartpole", "pendulum"]
@@ -135,9 +134,7 @@ def build(agent: Agent, problem: Problem, env: VecEnv, seed: int) -> BaseAlgorit
     """An agent, untrained."""
     arguments = {**problem.shared, "seed": seed, "device": "cpu"}
     if agent == "recurrent-ppo":
-        # By name, so that types can be checked without the package.
-        recurrent_ppo = importlib.import_module("sb3_contrib").RecurrentPPO
-        model: BaseAlgorithm = recurrent_ppo("MlpLstmPolicy", env, **arguments, **problem.recurrent)
+        model: BaseAlgorithm = contrib.recurrent_ppo()("MlpLstmPolicy", env, **arguments, **problem.recurrent)
         return model
     memory = {**problem.memory, "slots": 0} if agent == "no-memory" else dict(problem.memory)
     return ExpireSpanPPO("MlpPolicy", env, **arguments, **problem.ours, policy_kwargs=memory)
@@ -191,8 +188,9 @@ def classic(config: ClassicConfig) -> int:
         UserError: for settings out of range, or if sb3-contrib isn't installed and is asked for.
     """
     _check(config)
-    if "recurrent-ppo" in config.agents and importlib.util.find_spec("sb3_contrib") is None:
-        raise UserError("--agents recurrent-ppo: sb3-contrib isn't installed: pip install 'expire-span[bench]'")
+    why_not = contrib.missing()
+    if "recurrent-ppo" in config.agents and why_not is not None:
+        raise UserError(f"--agents recurrent-ppo: {why_not}")
     torch.set_num_threads(1)
     problem = PROBLEMS[config.task]
     if config.timesteps is not None:

@@ -1,6 +1,5 @@
 """The agents of the rows."""
 
-import importlib
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from experiments import contrib
 from experiments.bench.rows import Row, train_config
 from experiments.config import BenchConfig
 from experiments.train import build_model, policy_name
@@ -28,9 +28,7 @@ def build_agent(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.de
     }
     if row.agent == "ppo":
         return PPO(policy, vec_env, **sizes)
-    # By name, so that types can be checked without the package.
-    recurrent_ppo = importlib.import_module("sb3_contrib").RecurrentPPO
-    model: OnPolicyAlgorithm = recurrent_ppo(
+    model: OnPolicyAlgorithm = contrib.recurrent_ppo()(
         policy.replace("Policy", "LstmPolicy"), vec_env, policy_kwargs=row.policy_kwargs, **sizes
     )
     return model

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from envs.batched import batched_ids, has_batched
 from envs.envpool_memory import IDS, VIEW
+from experiments import contrib
 from experiments.arguments import parse_pairs
 from experiments.config import AgentConfig, BenchConfig, BenchRow, CoreConfig, EnvConfig, TrainConfig
 from experiments.errors import UserError
@@ -65,8 +66,8 @@ class Job:
 def obstacle(key: BenchRow, config: BenchConfig) -> str | None:
     """Why a row can't be measured here, and what would help, on one line; None where it can."""
     row = ROWS[key]
-    if row.agent == "recurrent-ppo" and importlib.util.find_spec("sb3_contrib") is None:
-        return "sb3-contrib isn't installed: pip install 'expire-span[bench]'"
+    if row.agent == "recurrent-ppo" and (why_not := contrib.missing()) is not None:
+        return why_not
     if row.vec_env == "batched" and not has_batched(config.env_id):
         return f"{config.env_id} has no batched version; these have one: {', '.join(batched_ids())}"
     if row.vec_env == "envpool":

@@ -8,7 +8,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from experiments import runs
+from experiments import contrib, runs
 from experiments.callbacks import StopRequest, stop_on_signals
 from experiments.config import ResultsConfig
 from experiments.errors import UserError, say, user_errors
@@ -70,9 +70,9 @@ def _check(config: ResultsConfig) -> None:
     runs.check_device(config.device)
     will_run = not (config.list_ or config.report)
     if will_run and recurrent_ppo.NAME in (config.agents or ()):
-        why_not = recurrent_ppo.obstacle()
+        why_not = contrib.missing()
         if why_not is not None:
-            raise UserError(why_not)
+            raise UserError(f"--agents {recurrent_ppo.NAME}: {why_not}")
 
 
 def _print_list(matrix: list[Cell]) -> None:

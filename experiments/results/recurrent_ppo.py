@@ -6,8 +6,6 @@ and judged by the same episodes.
 """
 
 import dataclasses
-import importlib
-import importlib.util
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +19,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.extractors import MiniGridExtractor, is_minigrid_codes
-from experiments import runs
+from experiments import contrib, runs
 from experiments.callbacks import (
     EntropySchedule,
     OurCallback,
@@ -39,18 +37,6 @@ NAME = "recurrent-ppo"
 """As `--agents` has it."""
 MODEL = runs.PEER
 """In a run folder, as Stable-Baselines3 saves it."""
-
-
-def obstacle() -> str | None:
-    """Why it can't be run here, and what would help, on one line; None where it can."""
-    if importlib.util.find_spec("sb3_contrib") is None:
-        return f"--agents {NAME}: sb3-contrib isn't installed: pip install 'expire-span[bench]'"
-    return None
-
-
-def _class() -> Any:
-    # By name, so that types can be checked without the package.
-    return importlib.import_module("sb3_contrib").RecurrentPPO
 
 
 def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str) -> bool:
@@ -103,7 +89,7 @@ def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicy
     if config.agent.extractor != "default" and is_minigrid_codes(vec_env.observation_space):
         width = {"features_dim": config.core.dim}
         policy_kwargs = {"features_extractor_class": MiniGridExtractor, "features_extractor_kwargs": width}
-    algorithm = _class()
+    algorithm = contrib.recurrent_ppo()
     model: OnPolicyAlgorithm = algorithm(
         policy_name(config.agent, vec_env.observation_space).replace("Policy", "LstmPolicy"),
         vec_env,
@@ -117,7 +103,7 @@ def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicy
 
 def load(run_dir: Path, device: torch.device) -> OnPolicyAlgorithm:
     """The agent as it was saved last. For files that this program wrote: what Stable-Baselines3 loads can run code."""
-    model: OnPolicyAlgorithm = _class().load(run_dir / MODEL, device=device)
+    model: OnPolicyAlgorithm = contrib.recurrent_ppo().load(run_dir / MODEL, device=device)
     return model
 
 

@@ -44,7 +44,7 @@ def test_the_table_has_a_row_for_each_agent() -> None:
 
 def test_without_sb3_contrib(monkeypatch: pytest.MonkeyPatch) -> None:
     """Would catch: a missing package that is found out only after our own trainings."""
-    monkeypatch.setattr(classic.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match="sb3-contrib isn't installed"):
         classic.classic(ClassicConfig("cartpole"))
 
