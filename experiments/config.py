@@ -449,7 +449,8 @@ class BenchConfig:
     device: str = "auto"
     """auto (CUDA if there is any), cpu, cuda or cuda:N; the same for every row."""
     torch_threads: int | None = None
-    """CPU threads for PyTorch, the same for every row; None for all cores."""
+    """CPU threads for PyTorch, the same for every row; None for all cores on the CPU, and for one on CUDA, where
+    environments need the cores."""
     json: bool = False
     """Print a JSON list of the rows, and nothing else, on standard output."""
     output: Annotated[str | None, arg(metavar="FILE")] = None

@@ -2,7 +2,19 @@
 
 import signal
 
+import pytest
+
+from tests import shape_checks
+
+shape_checks.install()
+
 # A shell has the jobs that it runs in the background ignore Ctrl-C, and so would every program that a test starts and
 # interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _shapes_are_checked_again() -> None:
+    """The first calls of each function in each test are checked."""
+    shape_checks.begin_test()

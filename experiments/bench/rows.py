@@ -12,6 +12,7 @@ from experiments import contrib
 from experiments.arguments import parse_pairs
 from experiments.config import AgentConfig, BenchConfig, BenchRow, CoreConfig, EnvConfig, TrainConfig
 from experiments.errors import UserError
+from experiments.runs import check_device
 
 Agent = Literal["expire-span", "recurrent-ppo", "ppo"]
 VecEnvKind = Literal["serial", "subprocess", "batched", "envpool"]
@@ -120,9 +121,14 @@ def _slots_jobs(config: BenchConfig) -> list[Job]:
 
 
 def threads(config: BenchConfig) -> int:
-    """CPU threads for PyTorch: as set, else one for each core that this process may use."""
+    """CPU threads for PyTorch: as set, else one for each core that this process may use; on CUDA one.
+
+    There more have next to nothing to compute, and take the cores that environments step on.
+    """
     if config.torch_threads is not None:
         return config.torch_threads
+    if check_device(config.device).type == "cuda":
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
