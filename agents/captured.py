@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import count
-from types import FunctionType
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -35,25 +33,6 @@ def compiled(program: Compiled) -> Compiled:
     return torch.compile(program, dynamic=False)  # type: ignore[return-value]
 
 
-_numbers = count()
-
-
-def _compiled_for_good(program: Callable[[], None]) -> Callable[[], None]:
-    """Compiled once: what it read when it was compiled is what it does, as with a captured graph.
-
-    Before each call PyTorch would check all that the program had read, every module and number on the way, which takes
-    half a millisecond of an acting step's two to four. It keeps programs by their code, so this one has its own code,
-    or nothing would tell it from the same program of another agent.
-    """
-
-    def run() -> None:
-        program()
-
-    code = run.__code__.replace(co_name=f"run_{next(_numbers)}")
-    own = FunctionType(code, run.__globals__, closure=run.__closure__)
-    return torch.compile(own, dynamic=False, options={"guard_filter_fn": torch.compiler.skip_all_guards_unsafe})
-
-
 def captured(program: Callable[[], None], restore: Callable[[], None], machinery: Machinery) -> Callable[[], None]:
     """What runs `program`: the replay of a CUDA graph, which costs the host one launch; or a plain call.
 
@@ -63,7 +42,7 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
         machinery: whether to compile and to capture.
     """
     if machinery.compiles:
-        program = _compiled_for_good(program)
+        program = compiled(program)
     if machinery.graphs_on is None:
         return program
     # What is current is a stream of the first GPU, unless somebody says so; on another one nothing would be captured.

@@ -86,8 +86,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             also for the default); 0 charges always, with `expire_loss_coef` as a constant.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
             (autocast to bfloat16). Spans, ages, masks, attention's scores and the heads are float32 in each.
-        compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA. What the
-            policy is made of must then stay: modules and numbers that are put in after it has acted do nothing.
+        compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.
         cuda_graphs: capture the acting step, and environments that are tensors with it, as one CUDA graph; not with
             `use_sde`. No part of the policy may then wait for the host.
 
