@@ -75,3 +75,62 @@ def test_compiled_once_and_whole(core: dict[str, Any], other: dict[str, Any], ma
     command = [sys.executable, "-c", SCRIPT, json.dumps((core, other, masked))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+IMAGES = """
+import json
+import sys
+
+import numpy as np
+import torch
+from gymnasium import Env, spaces
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from agents import ExpireSpanPPO
+
+
+class Noise(Env):
+    observation_space = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+    action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), float(action), bool(self.np_random.random() < 0.1), False, {}
+
+
+def agent(dim):
+    env = DummyVecEnv([Noise] * 4)
+    core = {"dim": dim, "heads": 2, "depth": 1, "slots": 8, "max_span": 12.0, "ramp_length": 4}
+    model = ExpireSpanPPO(
+        "CnnPolicy", env, n_steps=16, segment_length=8, batch_size=32, seed=0, device="cpu", compile=True,
+        policy_kwargs={**core, "features_extractor_kwargs": {"features_dim": 16}},
+    )
+    model.set_logger(Logger(None, []))
+    return model, env, model._setup_learn(10**6)[1]
+
+
+agents = [agent(16), agent(24)]
+worst = []
+for _ in range(2):
+    for model, env, callback in agents:
+        model.collect_rollouts(env, callback, model.rollout_buffer, 16)
+        batch = model.rollout_buffer.minibatch(torch.arange(8))
+        with torch.no_grad():
+            now = model.policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts, None)
+        worst.append(float((now.log_prob - batch.old_log_prob).abs().max()))
+        model.train()
+print(json.dumps(worst))
+"""
+
+
+@pytest.mark.slow
+def test_images_compiled() -> None:
+    """Would catch: a program in pieces, as Stable-Baselines3's look at images makes of it, of which one agent's are run
+    for another one; happened where PyTorch was told to skip its guards."""
+    done = subprocess.run([sys.executable, "-c", IMAGES], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert max(json.loads(done.stdout.splitlines()[-1])) < 1e-4
