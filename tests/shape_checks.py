@@ -16,7 +16,7 @@ import jaxtyping
 import torch
 from beartype import BeartypeConf, beartype
 
-FIRST = 16
+FIRST = 6
 """Calls of a function that are checked in each test before any is passed over."""
 EVERY = 64
 """Of the calls after them, one of so many is checked."""

@@ -16,7 +16,7 @@ TASK = ResultsTask(
         env=batched("ExpireSpan/Memory-v0", "size=65", "random_length=True", "max_steps=800"),
         core=dataclasses.replace(MEMORY_CORE, max_span=1024),
         agent=MEMORY_AGENT,
-        total_timesteps=60_000_000,
+        total_timesteps=120_000_000,
     ),
     evaluation=Evaluation(env_args=("random_length=False",)),
 )
