@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -13,10 +13,12 @@ WARM_UPS = 3
 class Machinery(NamedTuple):
     """How programs run."""
 
+    device: torch.device
+    """Where all of their tensors lie."""
     compiles: bool
     """Compile them with `torch.compile`."""
-    graphs_on: torch.device | None
-    """The CUDA device on which to capture them as graphs, where all of their tensors lie; None: don't."""
+    captures: bool
+    """Capture them as graphs; on CUDA only."""
 
 
 PROGRAMS = 1024
@@ -25,12 +27,15 @@ PROGRAMS = 1024
 Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
 
-def compiled(program: Compiled) -> Compiled:
-    """`torch.compile` with fixed shapes. Agents of many sizes in one process have as many versions of the same code."""
+def compiled(program: Compiled, device: torch.device) -> Compiled:
+    """`torch.compile` with fixed shapes, for a device. Agents of many sizes in one process have as many versions of the
+    same code."""
     dynamo = torch._dynamo.config
     dynamo.recompile_limit = max(dynamo.recompile_limit, PROGRAMS)
     dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, PROGRAMS)
-    return torch.compile(program, dynamic=False)  # type: ignore[return-value]
+    # On the CPU a step is a hundred kernels of some microseconds each; Python takes as long to call one.
+    options: Any = {"cpp_wrapper": device.type == "cpu"}
+    return torch.compile(program, dynamic=False, options=options)  # type: ignore[return-value]
 
 
 def captured(program: Callable[[], None], restore: Callable[[], None], machinery: Machinery) -> Callable[[], None]:
@@ -42,12 +47,12 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
         machinery: whether to compile and to capture.
     """
     if machinery.compiles:
-        program = compiled(program)
-    if machinery.graphs_on is None:
+        program = compiled(program, machinery.device)
+    if not machinery.captures:
         return program
     # What is current is a stream of the first GPU, unless somebody says so; on another one nothing would be captured.
-    with torch.cuda.device(machinery.graphs_on):
-        stream = _stream(machinery.graphs_on)
+    with torch.cuda.device(machinery.device):
+        stream = _stream(machinery.device)
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):

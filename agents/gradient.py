@@ -42,7 +42,7 @@ class MinibatchGradient:
         self._policy, self._buffer, self._weights = policy, buffer, weights
         self._normalization = normalize_advantage, min_advantage_std
         self._max_grad_norm = max_grad_norm
-        self._loss = compiled(ppo_loss) if machinery.compiles else ppo_loss
+        self._loss = compiled(ppo_loss, machinery.device) if machinery.compiles else ppo_loss
         self._parameters = _learning(policy)
         # Parts of one flat tensor for each data type, so that a norm, or a factor, is one operation, not one for each
         # parameter. Always the same tensors: a captured graph writes into them.

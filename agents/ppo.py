@@ -237,8 +237,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self._segment_length, self._within_rollout = segment_length, False
         on_cuda = self.device.type == "cuda"
         self._machinery = Machinery(
+            self.device,
             compiles=on_cuda if self.compile is None else self.compile,
-            graphs_on=self.device if on_cuda and self.cuda_graphs and not self.use_sde else None,
+            captures=on_cuda and self.cuda_graphs and not self.use_sde,
         )
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:

@@ -81,8 +81,8 @@ class _Game:
                 self._live.zero_()
 
         # Not compiled: that takes longer than most evaluations.
-        graphs_on = model.device if model.device.type == "cuda" else None
-        self.step = captured(self._step, begin_again, Machinery(compiles=False, graphs_on=graphs_on))
+        machinery = Machinery(model.device, compiles=False, captures=model.device.type == "cuda")
+        self.step = captured(self._step, begin_again, machinery)
         """Acts and steps once, everywhere."""
 
     @torch.no_grad()

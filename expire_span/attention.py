@@ -3,7 +3,7 @@
 Letters: b batch, t queries (the segment's steps), s remembered states, n = s + t states, h heads, d dim of a head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.flex_attention import flex_attention
 
-from expire_span.position import SinusoidalEmbedding, gather_by_age, log_positions
+from expire_span.position import SinusoidalEmbedding, log_positions, position_scores
 from expire_span.precision import at_least_float32
 
 Backend = Literal["plain", "sdpa", "flex"]
@@ -34,6 +34,11 @@ class Projection(NamedTuple):
     keys: Float[Tensor, "b h n d"]
     values: Float[Tensor, "b h n d"]
     spans: Float[Tensor, "b n"]
+
+
+Projections = Sequence[Projection]
+"""Of all states, one part after the other: the parts are multiplied apart, so that no step copies the cache of keys and
+values to add its own."""
 
 
 class CausalAttention(nn.Module):
@@ -94,19 +99,17 @@ class CausalAttention(nn.Module):
     def forward(
         self,
         states: Float[Tensor, "b t D"],
-        past: Projection,
-        own: Projection,
+        projections: Projections,
         ages: Float[Tensor, "b t n"],
         log_mask: Float[Tensor, "b t n"],
         mask: Float[Tensor, "b t n"],
         backend: Backend | None = None,
     ) -> tuple[Float[Tensor, "b t D"], Float[Tensor, "b h t n"] | None]:
-        """Attends from `states` to `past` and `own` (of the same states); the weights too, if plain.
+        """Attends from `states` to what was remembered and to themselves; the weights too, if plain.
 
         Args:
             states: (normalised) states of the segment.
-            past: what was remembered; may be empty of slots.
-            own: the projection of `states`.
+            projections: of all states, `states` last.
             ages: age of each state for each query.
             log_mask: ln m, -inf for what a query doesn't see.
             mask: m, 0 for what a query doesn't see; logarithmic positions are made of it.
@@ -117,49 +120,40 @@ class CausalAttention(nn.Module):
         bias = log_mask[:, None]
         with torch.autocast(states.device.type, enabled=False):
             exact = at_least_float32(queries)
-            by_age = exact @ at_least_float32(self.to_pos(self.embedding())).T
+            positions = position_scores(exact, at_least_float32(self.to_pos(self.embedding())), ages)
             if self.to_log_pos is not None:
                 # Spans learn nothing from being counted.
                 counts = mask.detach()[:, None]
                 if self.count_threshold is not None:
-                    matches = _by_content(exact, past, own) - self.count_threshold[:, None, None]
+                    matches = _by_content(exact, projections) - self.count_threshold[:, None, None]
                     counts = counts * matches.sigmoid()
                 slopes = exact @ at_least_float32(self.to_log_pos)
                 bias = bias + slopes[..., None] * log_positions(counts, ages)
         attend = _BACKENDS[backend or self.backend]
-        attended, weights = attend(queries, past, own, by_age, ages, bias)
+        attended, weights = attend(queries, projections, positions + bias)
         return self.to_out(rearrange(attended, "b h t d -> b t (h d)")), weights
 
 
-# Each back-end takes scaled queries (b h t d), past, own, position scores by age (b h t seq_len), ages, and what else
-# is added to the scores (b h t n, or b 1 t n).
-_Attend = Callable[[Tensor, Projection, Projection, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+# Each back-end takes scaled queries (b h t d), projections, and what is added to the scores (b h t n).
+_Attend = Callable[[Tensor, Projections, Tensor], tuple[Tensor, Tensor | None]]
 
 
-def _plain(
-    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor]:
+def _plain(queries: Tensor, projections: Projections, bias: Tensor) -> tuple[Tensor, Tensor]:
     # Where attention is sharp, scores are large: in bfloat16 they would be rounded by more than acting and training
     # may differ.
     with torch.autocast(queries.device.type, enabled=False):
-        scores = _by_content(at_least_float32(queries), past, own)
-    scores = scores + gather_by_age(by_age, ages) + bias
-    weights = scores.softmax(-1)
-    slots = past.keys.shape[2]
+        scores = _by_content(at_least_float32(queries), projections)
+    weights = (scores + bias).softmax(-1)
     # A cache made under autocast, or without, is read under the other in the precision of the segment's own values.
-    probabilities = weights.to(own.values.dtype)
-    attended = (
-        _product(probabilities[..., :slots], past.values.to(probabilities.dtype))
-        + probabilities[..., slots:] @ own.values
-    )
-    return attended, weights
+    dtype = projections[-1].values.dtype
+    shares = weights.to(dtype).split([keys.shape[2] for keys, _, _ in projections], dim=-1)
+    attended = [_product(share, values.to(dtype)) for share, (_, values, _) in zip(shares, projections, strict=True)]
+    return sum(attended[1:], start=attended[0]), weights
 
 
-def _by_content(queries: Float[Tensor, "b h t d"], past: Projection, own: Projection) -> Float[Tensor, "b h t n"]:
+def _by_content(queries: Float[Tensor, "b h t d"], projections: Projections) -> Float[Tensor, "b h t n"]:
     """Products of the queries, of float32 at least, and all keys."""
-    # Past and own are multiplied apart, so that no step copies the cache of keys and values to join them.
-    past_keys, own_keys = at_least_float32(past.keys), at_least_float32(own.keys)
-    return torch.cat((_product(queries, past_keys.mT), queries @ own_keys.mT), dim=-1)
+    return _joined([_product(queries, at_least_float32(keys).mT) for keys, _, _ in projections], dim=-1)
 
 
 def _product(rows: Float[Tensor, "b h t i"], matrix: Float[Tensor, "b h i j"]) -> Float[Tensor, "b h t j"]:
@@ -172,30 +166,21 @@ def _product(rows: Float[Tensor, "b h t i"], matrix: Float[Tensor, "b h i j"]) -
     return rows @ matrix
 
 
-def _sdpa(
-    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
-) -> tuple[Tensor, None]:
-    keys, values = map(at_least_float32, _joined(past, own))
-    bias = gather_by_age(by_age, ages) + bias
+def _sdpa(queries: Tensor, projections: Projections, bias: Tensor) -> tuple[Tensor, None]:
+    keys, values = map(at_least_float32, _keys_and_values(projections))
     with torch.autocast(queries.device.type, enabled=False):
         exact = at_least_float32(queries)
         attended = functional.scaled_dot_product_attention(exact, keys, values, attn_mask=bias.to(exact), scale=1.0)
     return attended.to(queries.dtype), None
 
 
-def _flex(
-    queries: Tensor, past: Projection, own: Projection, by_age: Tensor, ages: Tensor, bias: Tensor
-) -> tuple[Tensor, None]:
-    if torch.is_grad_enabled() and (queries.requires_grad or own.keys.requires_grad):
+def _flex(queries: Tensor, projections: Projections, bias: Tensor) -> tuple[Tensor, None]:
+    if torch.is_grad_enabled() and (queries.requires_grad or projections[-1].keys.requires_grad):
         raise ValueError(NO_FLEX_GRADIENT)
-    keys, values = _joined(past, own)
-    seq_len = by_age.shape[-1]
-    index = ages.clamp(0, seq_len - 1).int()
-    bias = bias.expand(-1, queries.shape[1], -1, -1)
+    keys, values = _keys_and_values(projections)
 
     def score(dots: Tensor, b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        position = torch.where(ages[b, q, k] < seq_len, by_age[b, h, q, index[b, q, k]], 0)
-        return dots + position + bias[b, h, q, k]
+        return dots + bias[b, h, q, k]
 
     attended = _compiled_flex()(queries, keys, values, score_mod=score, scale=1.0)
     assert isinstance(attended, Tensor)
@@ -209,8 +194,13 @@ def _compiled_flex() -> Callable[..., Tensor]:
     return torch.compile(flex_attention, dynamic=False)
 
 
-def _joined(past: Projection, own: Projection) -> tuple[Tensor, Tensor]:
-    return torch.cat((past.keys, own.keys), dim=2), torch.cat((past.values, own.values), dim=2)
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts), dim)
+
+
+def _keys_and_values(projections: Projections) -> tuple[Tensor, Tensor]:
+    keys, values, _ = zip(*projections, strict=True)
+    return _joined(keys, dim=2), _joined(values, dim=2)
 
 
 _BACKENDS: dict[str, _Attend] = {"plain": _plain, "sdpa": _sdpa, "flex": _flex}

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from expire_span.attention import Backend, CausalAttention, Projection
+from expire_span.attention import Backend, CausalAttention, Projection, Projections
 from expire_span.span import ExpireSpan, Spans, expire_mask, log_mask
 
 
@@ -65,21 +65,23 @@ class ExpireSpanBlock(nn.Module):
         self,
         states: Float[Tensor, "b t D"],
         normed: Float[Tensor, "b t D"],
-        past: Projection,
-        own: Projection,
+        projections: Projections,
         spans: Float[Tensor, "b n"],
         ages: Float[Tensor, "b t n"],
-        visible: Bool[Tensor, "b t n"],
+        visible: Float[Tensor, "b t n"] | None,
         backend: Backend | None = None,
     ) -> Attended:
-        """The layer's output for a segment of states (`normed` and `own` are made of them; `spans` are all states').
+        """The layer's output for a segment of states (`normed` is made of them, and of all states `projections` and
+        `spans`).
 
-        One call serves a whole segment and a single step (t = 1) alike: what differs, which states are visible
-        and where keys and values come from, is the caller's.
+        One call serves a whole segment and a single step (t = 1) alike: what differs, which states are visible (1, else
+        0; None: all) and where keys and values come from, is the caller's.
         """
         spans = spans if self.ramp_gradient else spans.detach()
-        mask = expire_mask(spans[:, None], ages, self.ramp_length).masked_fill(~visible, 0)
-        attended, weights = self.attention(normed, past, own, ages, log_mask(mask, self.ramp_power), mask, backend)
+        mask = expire_mask(spans[:, None], ages, self.ramp_length)
+        if visible is not None:
+            mask = mask * visible
+        attended, weights = self.attention(normed, projections, ages, log_mask(mask, self.ramp_power), mask, backend)
         states = states + attended
         states = states + self.feedforward(self.norm_feedforward(states))
         return Attended(states, mask, weights)

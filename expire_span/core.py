@@ -167,24 +167,25 @@ class ExpireSpanCore(nn.Module):
             ValueError: for shapes that don't fit.
         """
         memory = self._checked(x, memory, episode_starts)
-        oldest = None
+        steps, oldest = x.shape[1], None
         if self.training and self.random_shortening:
             oldest = torch.rand(x.shape[0], 1, device=x.device) * self.max_span
         mems, elapsed_times, losses, spans_of_own, shortfalls = [], [], [], [], []
         for block, mem, elapsed in zip(self._layers, memory.mems, memory.elapsed_times, strict=True):
-            normed = block.norm(x)
-            past, own = block.project(block.norm(mem)), block.project(normed)
-            spans = torch.cat((past.spans, own.spans), dim=-1)
-            timeline = Timeline.of_segment(elapsed, episode_starts, steps=x.shape[1])
+            states = torch.cat((mem, x), dim=1)
+            normed = block.norm(states)
+            projection = block.project(normed)
+            spans = projection.spans
+            timeline = Timeline.of_segment(elapsed, episode_starts, steps)
             competition = compete(timeline, spans, self.slots)
             ages = timeline.ages
-            visible = timeline.visible(ages, competition.evicted_at, oldest)
-            attended = block(x, normed, past, own, spans, ages, visible)
+            visible = timeline.visible(competition.evicted_at, oldest)
+            attended = block(x, normed[:, -steps:], [projection], spans, ages, visible)
             losses.append(span_loss(spans, attended.mask, self.ramp_length))
-            spans_of_own.append(own.spans.mean())
+            spans_of_own.append(spans[:, -steps:].mean())
             shortfalls.append(self._shortfall(spans, attended.weights, ages))
             index, kept_ages = keepers(timeline, competition.rank, self.slots)
-            mems.append(torch.cat((mem, x), dim=1).gather(1, index[..., None].expand(-1, -1, self.dim)))
+            mems.append(states.gather(1, index[..., None].expand(-1, -1, self.dim)))
             elapsed_times.append(kept_ages)
             x = attended.output
         after = Memory(torch.stack(mems), torch.stack(elapsed_times))
@@ -303,7 +304,7 @@ def _step(
     own = block.project(normed)
     all_ages = functional.pad(ages, (0, 1))[:, None]
     spans = torch.cat((past.spans, own.spans), dim=-1)
-    attended = block(states, normed, past, own, spans, all_ages, all_ages.isfinite(), backend="plain")
+    attended = block(states, normed, [past, own], spans, all_ages, visible=None, backend="plain")
     assert attended.weights is not None
     span, slots = own.spans[:, 0], ages.shape[-1]
     if slots > 0:

@@ -9,17 +9,18 @@ gate says what counts; here the expire mask does, and if wanted such a gate, wit
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class SinusoidalEmbedding(nn.Module):
-    """The embedding (sin a f, cos a f) of the ages a = 0 .. seq_len - 1, f_k = 10000^(-2k / dim)."""
+    """The embedding (sin a f, cos a f) of the ages a = seq_len - 1, ..., 0, f_k = 10000^(-2k / dim)."""
 
     table: Float[Tensor, "ages D"]
 
     def __init__(self, dim: int, seq_len: int) -> None:
         super().__init__()
         frequencies = 10000 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
-        angles = torch.arange(seq_len, dtype=torch.float64)[:, None] * frequencies
+        angles = torch.arange(seq_len - 1, -1, -1, dtype=torch.float64)[:, None] * frequencies
         table = torch.cat((angles.sin(), angles.cos()), dim=-1).float()
         # A function of the arguments alone: no part of the state dict.
         self.register_buffer("table", table, persistent=False)
@@ -28,19 +29,38 @@ class SinusoidalEmbedding(nn.Module):
         return self.table
 
 
-def gather_by_age(scores: Float[Tensor, "b h t ages"], ages: Float[Tensor, "b t n"]) -> Float[Tensor, "b h t n"]:
-    """A query's position score for each state by that state's age; 0 for ages of `seq_len` and more.
+def position_scores(
+    queries: Float[Tensor, "b h t d"], embedding: Float[Tensor, "ages d"], ages: Float[Tensor, "b t n"]
+) -> Float[Tensor, "b h t n"]:
+    """A query's products with the embeddings of the states' ages; 0 for ages of `seq_len` and more.
 
     Depends on the age alone, never on where a segment was cut. An infinite age (empty slot) or a negative one (a
-    later step) never becomes an index: it would be garbage.
+    later step) has the score 0.
+
+    From one query to the next all ages grow by one. So with each query's scores shifted by one against those of the
+    query before (Dai et al. 2019, Transformer-XL, arXiv 1901.02860, appendix B), those of a state are a column: of the
+    segment's own states one after the other, of what was remembered wherever its age says. A score looked up for each
+    query and state would cost a gradient that adds them up again one by one.
+
+    Args:
+        queries: scaled.
+        embedding: of the ages `seq_len - 1`, ..., 0.
+        ages: of each state for each query; the last t states are the queries themselves.
     """
-    seq_len = scores.shape[-1]
-    near = (ages >= 0) & (ages < seq_len)
-    # What has no position takes any place, each another one: the gradient adds to these places, and additions to
+    steps, seq_len = queries.shape[-2], len(embedding)
+    # A row for each query, and t columns of zeros behind: cut one column shorter, each row begins one later.
+    by_age = queries @ functional.pad(embedding, (0, 0, 0, steps)).T
+    columns = seq_len + steps - 1
+    shifted = by_age.flatten(-2)[..., : steps * columns].unflatten(-1, (steps, columns))
+    # Column c of the first query, whose own state's is the last that has a score, is of the age seq_len - 1 - c.
+    first = ages[:, 0, :-steps]
+    near = first < seq_len
+    # What has no position takes any column, each another one: the gradient adds to these columns, and additions to
     # the same one wait for each other.
-    elsewhere = torch.arange(ages.shape[-1], device=ages.device) % seq_len
-    index = torch.where(near, ages, elsewhere).long()[:, None].expand(-1, scores.shape[1], -1, -1)
-    return scores.gather(-1, index).masked_fill(~near[:, None], 0)
+    elsewhere = torch.arange(first.shape[-1], device=ages.device) % seq_len
+    column = torch.where(near, seq_len - 1 - first, elsewhere).long()[:, None, None]
+    remembered = shifted.gather(-1, column.expand(-1, *queries.shape[1:3], -1)).masked_fill(~near[:, None, None], 0)
+    return torch.cat((remembered, shifted[..., seq_len - 1 :]), dim=-1)
 
 
 def log_positions(counts: Float[Tensor, "b h t n"], ages: Float[Tensor, "b t n"]) -> Float[Tensor, "b h t n"]:

@@ -19,7 +19,7 @@ class Timeline(NamedTuple):
     """The states that a segment's queries may see: first what was remembered, then the segment's own."""
 
     times: Float[Tensor, "b n"]
-    episodes: Int[Tensor, "b n"]
+    episodes: Float[Tensor, "b n"]
     """Number of episode starts in the segment up to the state; 0 for what was remembered."""
     steps: int
     """t: the last so many states are also the queries."""
@@ -29,11 +29,12 @@ class Timeline(NamedTuple):
         elapsed_times: Float[Tensor, "b s"], episode_starts: Bool[Tensor, "b t"] | None, steps: int
     ) -> "Timeline":
         """The timeline of a segment of `steps` that follows a memory with these ages."""
-        batch, slots = elapsed_times.shape
-        own = torch.arange(steps, device=elapsed_times.device, dtype=elapsed_times.dtype).expand(batch, steps)
-        episodes = torch.zeros(batch, slots + steps, dtype=torch.int32, device=elapsed_times.device)
+        own = torch.arange(steps, device=elapsed_times.device, dtype=elapsed_times.dtype)
+        own = own.expand(len(elapsed_times), steps)
+        remembered, begun = torch.zeros_like(elapsed_times), torch.zeros_like(own)
         if episode_starts is not None:
-            episodes[:, slots:] = episode_starts.cumsum(-1, dtype=torch.int32)
+            begun = episode_starts.cumsum(-1, dtype=begun.dtype)
+        episodes = torch.cat((remembered, begun), dim=-1)
         return Timeline(torch.cat((-1 - elapsed_times, own), dim=-1), episodes, steps)
 
     @property
@@ -42,15 +43,20 @@ class Timeline(NamedTuple):
         return self.times[:, -self.steps :, None] - self.times[:, None]
 
     def visible(
-        self, ages: Float[Tensor, "b t n"], evicted_at: Float[Tensor, "b n"], oldest: Float[Tensor, "b 1"] | None = None
-    ) -> Bool[Tensor, "b t n"]:
-        """A query sees itself and, up to the age `oldest`, earlier states of its episode not yet evicted."""
-        same_episode = self.episodes[:, -self.steps :, None] == self.episodes[:, None]
-        now = self.times[:, -self.steps :, None]
-        earlier = (ages > 0) & ages.isfinite() & (now < evicted_at[:, None])
+        self, evicted_at: Float[Tensor, "b n"], oldest: Float[Tensor, "b 1"] | None = None
+    ) -> Float[Tensor, "b t n"]:
+        """1 where a query sees a state, else 0: itself and, up to the age `oldest`, earlier ones of its
+        episode not yet evicted."""
+        now = self.times[:, -self.steps :]
+        # Episodes follow each other, so that a state's ends after the steps that lie in it or in earlier ones.
+        episode_end = (self.episodes[:, -self.steps :, None] <= self.episodes[:, None]).to(now.dtype).sum(1)
+        until = torch.minimum(evicted_at, episode_end)
         if oldest is not None:
-            earlier &= ages <= oldest[..., None]
-        return same_episode & (earlier | (ages == 0))
+            until = torch.minimum(until, (self.times + oldest).floor() + 1)
+        until = torch.where(self.times.isfinite(), torch.maximum(until, self.times + 1), -torch.inf)
+        # Whole numbers, positive from the state's own step on, and before `until`. A mask of truth values would be kept
+        # for the gradient, and a compiler for CPUs writes these one by one.
+        return torch.minimum(now[..., None] - self.times[:, None] + 1, until[:, None] - now[..., None]).clamp(0, 1)
 
 
 class Competition(NamedTuple):

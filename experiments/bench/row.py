@@ -134,7 +134,7 @@ def seconds_a_step(vec_env: BatchedVecEnv, config: BenchConfig, device: torch.de
 
     on_cuda = device.type == "cuda"
     compiles = on_cuda if config.compile is None else config.compile
-    run = captured(step, lambda: None, Machinery(compiles, graphs_on=device if on_cuda else None))
+    run = captured(step, lambda: None, Machinery(device, compiles, captures=on_cuda))
     run()
     began = now(device)
     for _ in range(config.n_steps):

@@ -15,5 +15,5 @@ def test_many_programs_of_the_same_code_are_compiled() -> None:
 
     before = counters["frames"]["ok"]
     for size in range(2, 13):
-        assert torch.equal(compiled(doubled)(torch.ones(size)), torch.full((size,), 2.0))
+        assert torch.equal(compiled(doubled, torch.device("cpu"))(torch.ones(size)), torch.full((size,), 2.0))
     assert counters["frames"]["ok"] == before + 11

@@ -96,7 +96,7 @@ def test_of_two_cues_the_newer_is_read_alike_whatever_else_is_alive(alive: int) 
     ages = torch.cat((ages, torch.zeros(1))).double()[None, None]
     mask = torch.ones_like(ages)
     with torch.no_grad():
-        _, weights = attention(torch.zeros(1, 1, 8).double(), past, own, ages, mask.log(), mask)
+        _, weights = attention(torch.zeros(1, 1, 8).double(), [past, own], ages, mask.log(), mask)
     assert weights is not None
     older, newer = weights[0, 0, 0, 0], weights[0, 0, 0, alive + 1]
     # ln(1 + c) by a slope of -2; of the older cue c is the gate of the newer one, 10 less the threshold, and no more.

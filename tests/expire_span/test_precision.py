@@ -38,13 +38,13 @@ def test_large_scores_keep_their_precision_under_autocast(large: str, backend: B
         all_keys, all_values = attention.project(states)
         past = Projection(all_keys[:, :, :PAST], all_values[:, :, :PAST], torch.zeros(2, PAST))
         own = Projection(all_keys[:, :, PAST:], all_values[:, :, PAST:], torch.zeros(2, STEPS))
-        attention(states[:, PAST:], past, own, ages, log_mask, mask)
+        attention(states[:, PAST:], [past, own], ages, log_mask, mask)
     assert own.keys.dtype == torch.bfloat16, "nothing was rounded, so the test can't fail"
 
     keys, values = all_keys.double(), all_values.double()
     queries = seen["queries"].double().unflatten(-1, (HEADS, PART)).transpose(1, 2) / PART**0.5
     with torch.no_grad():
-        by_age = queries @ attention.to_pos(attention.embedding()).double().T
+        by_age = queries @ attention.to_pos(attention.embedding().flip(0)).double().T
     near = ((ages >= 0) & (ages < NEAR))[:, None]
     index = ages.clamp(0, NEAR - 1).long()[:, None].expand(-1, HEADS, -1, -1)
     slopes = queries @ attention.to_log_pos.detach().double()
