@@ -48,8 +48,9 @@ def position_scores(
         ages: of each state for each query; the last t states are the queries themselves.
     """
     steps, seq_len = queries.shape[-2], len(embedding)
-    # A row for each query, and t columns of zeros behind: cut one column shorter, each row begins one later.
-    by_age = queries @ functional.pad(embedding, (0, 0, 0, steps)).T
+    # A row for each query, and t columns of zeros behind: cut one column shorter, each row begins one later. A single
+    # row stays where it is.
+    by_age = queries @ functional.pad(embedding, (0, 0, 0, steps if steps > 1 else 0)).T
     columns = seq_len + steps - 1
     shifted = by_age.flatten(-2)[..., : steps * columns].unflatten(-1, (steps, columns))
     # Column c of the first query, whose own state's is the last that has a score, is of the age seq_len - 1 - c.
