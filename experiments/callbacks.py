@@ -92,7 +92,8 @@ class Progress(OurCallback):
             facts.append(f"success {success:.3f}")
         elif reward is not None:
             facts.append(f"return {reward:.3g}")
-        live = self.model.memory_statistics.get("live_memories")
+        # Of agents that aren't ours there are none.
+        live = getattr(self.model, "memory_statistics", {}).get("live_memories")
         if live is not None:
             facts.append(f"{live:.1f} live memories")
         return facts

@@ -23,8 +23,8 @@ SHARPNESS = 3.0
 """Standard deviation of the scores at the start, of states whose parts have a variance of 1."""
 
 NO_FLEX_GRADIENT = (
-    "backend='flex' can't be trained with: FlexAttention has no gradient on the CPU, and a wrong one for our score "
-    "function on CUDA (measured with PyTorch 2.11); take 'plain' or 'sdpa'"
+    "backend='flex' can't be trained with: FlexAttention has no gradient on the CPU, and had a wrong one for a score "
+    "function of ours on CUDA (measured with PyTorch 2.11); take 'plain' or 'sdpa'"
 )
 
 

@@ -23,6 +23,7 @@ from experiments import contrib, runs
 from experiments.callbacks import (
     EntropySchedule,
     OurCallback,
+    Progress,
     Saves,
     StopAtSuccess,
     StopOnRequest,
@@ -31,7 +32,7 @@ from experiments.callbacks import (
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import user_errors
-from experiments.train import learning_arguments, logger_for, policy_name
+from experiments.train import learning_arguments, logger_for, policy_name, style_of_progress
 
 NAME = "recurrent-ppo"
 """As `--agents` has it."""
@@ -66,7 +67,8 @@ def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str
                 runs.note_continuation(run_dir, config, device, command, first)
         model.set_logger(logger_for(run_dir, first))
         saves, goal = SavesModel(run_dir, config.checkpoint_every, request), StopAtSuccess(config.stop_at_success)
-        callbacks: list[OurCallback] = [LogsEpisodes(), saves, goal, StopOnRequest(request)]
+        progress = Progress(style_of_progress(config), config.total_timesteps)
+        callbacks: list[OurCallback] = [progress, LogsEpisodes(), saves, goal, StopOnRequest(request)]
         if config.agent.ent_coef_end is not None:
             callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
         request.saved = False
@@ -75,6 +77,7 @@ def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str
             left = config.total_timesteps - first
             model.learn(left, callback=CallbackList(list(callbacks)), reset_num_timesteps=first == 0)
         finally:
+            progress.close()
             model.logger.close()
     is_stopped = request.signal is not None and request.saved
     if not is_stopped:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from experiments import runs
+from experiments import callbacks, runs
 from experiments.callbacks import StopRequest
 from experiments.config import ResultsConfig
 from experiments.results import recurrent_ppo
@@ -78,6 +78,17 @@ def test_it_is_trained_as_long_and_judged_by_the_same_episodes(tmp_path: Path, v
 
     assert lengths(peer) == lengths(ours)
     assert read_record(cell_of(tmp_path, vec_env)[0].record) == peer
+
+
+def test_it_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Catches an hour of silence, and progress that asks an agent that isn't ours for its live memories."""
+    pytest.importorskip("sb3_contrib")
+    monkeypatch.setattr(callbacks, "LINES_EVERY", 0)
+    run(tmp_path, "batched")
+    shown = [line for line in capsys.readouterr().err.splitlines() if " steps/s" in line]
+    assert [line.split(",")[0] for line in shown] == [f"{steps} of {STEPS} steps" for steps in range(64, STEPS + 1, 64)]
 
 
 def test_what_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
