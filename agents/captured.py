@@ -33,8 +33,9 @@ def compiled(program: Compiled, device: torch.device) -> Compiled:
     dynamo = torch._dynamo.config
     dynamo.recompile_limit = max(dynamo.recompile_limit, PROGRAMS)
     dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, PROGRAMS)
-    # On the CPU a step is a hundred kernels of some microseconds each; Python takes as long to call one.
-    options: Any = {"cpp_wrapper": device.type == "cpu"}
+    # On the CPU a step is a hundred kernels of some microseconds each, and Python takes as long to call one: what calls
+    # them is C++, too.
+    options: Any = {"cpp_wrapper": True} if device.type == "cpu" else None
     return torch.compile(program, dynamic=False, options=options)  # type: ignore[return-value]
 
 

@@ -110,7 +110,7 @@ class CausalAttention(nn.Module):
         Args:
             states: (normalised) states of the segment.
             projections: of all states, `states` last.
-            ages: age of each state for each query.
+            ages: age of each state for each query: one more than for the query before; the last are the queries' own.
             log_mask: ln m, -inf for what a query doesn't see.
             mask: m, 0 for what a query doesn't see; logarithmic positions are made of it.
             backend: instead of the module's own.

@@ -74,6 +74,7 @@ class ExpireSpanBlock(nn.Module):
         """The layer's output for a segment of states (`normed` is made of them, and of all states `projections` and
         `spans`).
 
+        From one query to the next all `ages` grow by one; the last t are the segment's own.
         One call serves a whole segment and a single step (t = 1) alike: what differs, which states are visible (1, else
         0; None: all) and where keys and values come from, is the caller's.
         """

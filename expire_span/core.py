@@ -17,6 +17,7 @@ from torch.nn import functional
 from expire_span.attention import Backend, Projection
 from expire_span.block import ExpireSpanBlock
 from expire_span.memory import Cache, CacheWrite, Memory, forget
+from expire_span.precision import at_least_float32
 from expire_span.span import Spans, expire_mask, read_shortfall, span_loss
 from expire_span.visibility import Timeline, compete, keepers, weakest_slot
 
@@ -300,7 +301,8 @@ def _step(
     block: ExpireSpanBlock, states: Float[Tensor, "b 1 D"], past: Projection, ages: Float[Tensor, "b s"]
 ) -> tuple[Float[Tensor, "b 1 D"], _LayerStep]:
     """One layer's step from cached projections: the output, and what it writes."""
-    normed = block.norm(states)
+    # As in a segment, where float32 memory lies beside them: under autocast spans would be read from rounded numbers.
+    normed = block.norm(at_least_float32(states))
     own = block.project(normed)
     all_ages = functional.pad(ages, (0, 1))[:, None]
     spans = torch.cat((past.spans, own.spans), dim=-1)

@@ -52,10 +52,10 @@ class Timeline(NamedTuple):
         episode_end = (self.episodes[:, -self.steps :, None] <= self.episodes[:, None]).to(now.dtype).sum(1)
         until = torch.minimum(evicted_at, episode_end)
         if oldest is not None:
-            until = torch.minimum(until, (self.times + oldest).floor() + 1)
+            until = torch.minimum(until, self.times + oldest.floor() + 1)
         until = torch.where(self.times.isfinite(), torch.maximum(until, self.times + 1), -torch.inf)
-        # Whole numbers, positive from the state's own step on, and before `until`. A mask of truth values would be kept
-        # for the gradient, and a compiler for CPUs writes these one by one.
+        # Whole numbers, positive from the state's own step on, and before `until`. Compiled, a mask of truth values is kept
+        # for the gradient, and CPUs write these one by one; numbers are made anew.
         return torch.minimum(now[..., None] - self.times[:, None] + 1, until[:, None] - now[..., None]).clamp(0, 1)
 
 
