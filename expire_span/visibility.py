@@ -54,8 +54,8 @@ class Timeline(NamedTuple):
         if oldest is not None:
             until = torch.minimum(until, self.times + oldest.floor() + 1)
         until = torch.where(self.times.isfinite(), torch.maximum(until, self.times + 1), -torch.inf)
-        # Whole numbers, positive from the state's own step on, and before `until`. Compiled, a mask of truth values is kept
-        # for the gradient, and CPUs write these one by one; numbers are made anew.
+        # Whole numbers, positive from the state's own step on, and before `until`. Compiled, a mask of truth values is
+        # kept for the gradient, and CPUs write these one by one; numbers are made anew.
         return torch.minimum(now[..., None] - self.times[:, None] + 1, until[:, None] - now[..., None]).clamp(0, 1)
 
 

@@ -63,8 +63,9 @@ def test_large_scores_keep_their_precision_under_autocast(large: str, backend: B
 
 
 def test_a_step_and_a_segment_read_spans_from_the_same_numbers() -> None:
-    """Would catch: under autocast on the CPU, where norms follow their input, a step that normalises an input of bfloat16
-    as it is, and a segment that does so in float32: spans differ, up to a tenth of a step, and other states are kept."""
+    """Would catch: under autocast on the CPU, where norms follow their input, a step that normalises an input of
+    bfloat16 as it is, and a segment that does so in float32: spans differ by up to a tenth of a step, and another state
+    is kept."""
     torch.manual_seed(0)
     core = ExpireSpanCore(HEADS * PART, depth=1, heads=HEADS, slots=PAST, max_span=40)
     with torch.no_grad():
