@@ -369,7 +369,7 @@ def test_intervals_of_curves_are_those_of_their_points(values: list[float]) -> N
     assert curve is not None
     low, high = interval
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
-    np.testing.assert_allclose(curve, [[low, 2 * low], [high, 2 * high]])
+    np.testing.assert_allclose(curve, [[low, 2 * low], [high, 2 * high]], atol=1e-12)
 
 
 @given(st.integers(1, 1000))
