@@ -18,7 +18,7 @@ class Machinery(NamedTuple):
     compiles: bool
     """Compile them with `torch.compile`."""
     captures: bool
-    """Capture them as graphs; on CUDA only."""
+    """Capture them as CUDA graphs, where `device` is of that kind."""
 
 
 PROGRAMS = 1024
@@ -49,7 +49,7 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
     """
     if machinery.compiles:
         program = compiled(program, machinery.device)
-    if not machinery.captures:
+    if not (machinery.captures and machinery.device.type == "cuda"):
         return program
     # What is current is a stream of the first GPU, unless somebody says so; on another one nothing would be captured.
     with torch.cuda.device(machinery.device):

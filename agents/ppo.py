@@ -235,11 +235,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.rollout_buffer, self._statistics = None, None  # type: ignore[assignment]
         self._rollout = self._gradient = None
         self._segment_length, self._within_rollout = segment_length, False
-        on_cuda = self.device.type == "cuda"
         self._machinery = Machinery(
             self.device,
-            compiles=on_cuda if self.compile is None else self.compile,
-            captures=on_cuda and self.cuda_graphs and not self.use_sde,
+            compiles=self.device.type == "cuda" if self.compile is None else self.compile,
+            captures=self.cuda_graphs and not self.use_sde,
         )
         self.clip_range = FloatSchedule(self.clip_range)
         if self.clip_range_vf is not None:

@@ -81,8 +81,7 @@ class _Game:
                 self._live.zero_()
 
         # Not compiled: that takes longer than most evaluations.
-        machinery = Machinery(model.device, compiles=False, captures=model.device.type == "cuda")
-        self.step = captured(self._step, begin_again, machinery)
+        self.step = captured(self._step, begin_again, Machinery(model.device, compiles=False, captures=True))
         """Acts and steps once, everywhere."""
 
     @torch.no_grad()

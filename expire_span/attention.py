@@ -153,7 +153,7 @@ def _plain(queries: Tensor, projections: Projections, bias: Tensor) -> tuple[Ten
 
 def _by_content(queries: Float[Tensor, "b h t d"], projections: Projections) -> Float[Tensor, "b h t n"]:
     """Products of the queries, of float32 at least, and all keys."""
-    return _joined([_product(queries, at_least_float32(keys).mT) for keys, _, _ in projections], dim=-1)
+    return joined([_product(queries, at_least_float32(keys).mT) for keys, _, _ in projections], dim=-1)
 
 
 def _product(rows: Float[Tensor, "b h t i"], matrix: Float[Tensor, "b h i j"]) -> Float[Tensor, "b h t j"]:
@@ -194,13 +194,14 @@ def _compiled_flex() -> Callable[..., Tensor]:
     return torch.compile(flex_attention, dynamic=False)
 
 
-def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+def joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """The parts one after the other; a single one as it is."""
     return parts[0] if len(parts) == 1 else torch.cat(tuple(parts), dim)
 
 
 def _keys_and_values(projections: Projections) -> tuple[Tensor, Tensor]:
     keys, values, _ = zip(*projections, strict=True)
-    return _joined(keys, dim=2), _joined(values, dim=2)
+    return joined(keys, dim=2), joined(values, dim=2)
 
 
 _BACKENDS: dict[str, _Attend] = {"plain": _plain, "sdpa": _sdpa, "flex": _flex}

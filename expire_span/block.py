@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from expire_span.attention import Backend, CausalAttention, Projection, Projections
+from expire_span.attention import Backend, CausalAttention, Projection, Projections, joined
 from expire_span.span import ExpireSpan, Spans, expire_mask, log_mask
 
 
@@ -66,18 +66,17 @@ class ExpireSpanBlock(nn.Module):
         states: Float[Tensor, "b t D"],
         normed: Float[Tensor, "b t D"],
         projections: Projections,
-        spans: Float[Tensor, "b n"],
         ages: Float[Tensor, "b t n"],
         visible: Float[Tensor, "b t n"] | None,
         backend: Backend | None = None,
     ) -> Attended:
-        """The layer's output for a segment of states (`normed` is made of them, and of all states `projections` and
-        `spans`).
+        """The layer's output for a segment of states (`normed` is made of them, and `projections` of all states).
 
         From one query to the next all `ages` grow by one; the last t are the segment's own.
         One call serves a whole segment and a single step (t = 1) alike: what differs, which states are visible (1, else
         0; None: all) and where keys and values come from, is the caller's.
         """
+        spans = joined([projection.spans for projection in projections], dim=-1)
         spans = spans if self.ramp_gradient else spans.detach()
         mask = expire_mask(spans[:, None], ages, self.ramp_length)
         if visible is not None:

@@ -181,7 +181,7 @@ class ExpireSpanCore(nn.Module):
             competition = compete(timeline, spans, self.slots)
             ages = timeline.ages
             visible = timeline.visible(competition.evicted_at, oldest)
-            attended = block(x, normed[:, -steps:], [projection], spans, ages, visible)
+            attended = block(x, normed[:, -steps:], [projection], ages, visible)
             losses.append(span_loss(spans, attended.mask, self.ramp_length))
             spans_of_own.append(spans[:, -steps:].mean())
             shortfalls.append(self._shortfall(spans, attended.weights, ages))
@@ -305,8 +305,7 @@ def _step(
     normed = block.norm(at_least_float32(states))
     own = block.project(normed)
     all_ages = functional.pad(ages, (0, 1))[:, None]
-    spans = torch.cat((past.spans, own.spans), dim=-1)
-    attended = block(states, normed, [past, own], spans, all_ages, visible=None, backend="plain")
+    attended = block(states, normed, [past, own], all_ages, visible=None, backend="plain")
     assert attended.weights is not None
     span, slots = own.spans[:, 0], ages.shape[-1]
     if slots > 0:

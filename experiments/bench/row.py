@@ -132,9 +132,8 @@ def seconds_a_step(vec_env: BatchedVecEnv, config: BenchConfig, device: torch.de
     def step() -> None:
         env.step(actions)
 
-    on_cuda = device.type == "cuda"
-    compiles = on_cuda if config.compile is None else config.compile
-    run = captured(step, lambda: None, Machinery(device, compiles, captures=on_cuda))
+    compiles = device.type == "cuda" if config.compile is None else config.compile
+    run = captured(step, lambda: None, Machinery(device, compiles, captures=True))
     run()
     began = now(device)
     for _ in range(config.n_steps):

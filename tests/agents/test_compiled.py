@@ -7,14 +7,29 @@ from typing import Any
 
 import pytest
 
-SCRIPT = """
+ROLLOUT = """
 import json
 import sys
 
 import torch
 from stable_baselines3.common.logger import Logger
-from torch._dynamo.utils import counters
+
 from agents import ExpireSpanPPO
+
+
+def deviation(model, env, callback):
+    # Of log-probabilities in a new rollout, as acted and as trained.
+    model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)
+    batch = model.rollout_buffer.minibatch(torch.arange(8))
+    with torch.no_grad():
+        now = model.policy.evaluate_segments(
+            batch.obs, batch.actions, batch.memory, batch.episode_starts, batch.action_masks
+        )
+    return float((now.log_prob - batch.old_log_prob).abs().max())
+"""
+
+SCRIPT = """
+from torch._dynamo.utils import counters
 from envs.batched import BatchedVecEnv, make_batched
 
 core, other, masked = json.loads(sys.argv[1])
@@ -39,13 +54,7 @@ agents = [agent(core), agent(core | other)]
 graphs = []
 for _ in range(4):
     for model, env, callback in agents:
-        model.collect_rollouts(env, callback, model.rollout_buffer, 32)
-        batch = model.rollout_buffer.minibatch(torch.arange(8))
-        with torch.no_grad():
-            now = model.policy.evaluate_segments(
-                batch.obs, batch.actions, batch.memory, batch.episode_starts, batch.action_masks
-            )
-        assert (now.log_prob - batch.old_log_prob).abs().max() < 1e-4
+        assert deviation(model, env, callback) < 1e-4
         assert not masked or allowed.expand(32, 4, 3).gather(-1, model.rollout_buffer.actions[..., None]).all()
         model.train()
     graphs.append(counters["stats"]["unique_graphs"])
@@ -72,22 +81,15 @@ def test_compiled_once_and_whole(core: dict[str, Any], other: dict[str, Any], ma
     """Would catch: a graph break, a compilation anew in every rollout (a coefficient that is compiled in), compiled
     acting that differs from training, and the program of one agent run for another one in the same process, that
     differs in a number only, or in a module that it lacks."""
-    command = [sys.executable, "-c", SCRIPT, json.dumps((core, other, masked))]
+    command = [sys.executable, "-c", ROLLOUT + SCRIPT, json.dumps((core, other, masked))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 IMAGES = """
-import json
-import sys
-
 import numpy as np
-import torch
 from gymnasium import Env, spaces
-from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv
-
-from agents import ExpireSpanPPO
 
 
 class Noise(Env):
@@ -117,11 +119,7 @@ agents = [agent(16), agent(24)]
 worst = []
 for _ in range(2):
     for model, env, callback in agents:
-        model.collect_rollouts(env, callback, model.rollout_buffer, 16)
-        batch = model.rollout_buffer.minibatch(torch.arange(8))
-        with torch.no_grad():
-            now = model.policy.evaluate_segments(batch.obs, batch.actions, batch.memory, batch.episode_starts, None)
-        worst.append(float((now.log_prob - batch.old_log_prob).abs().max()))
+        worst.append(deviation(model, env, callback))
         model.train()
 print(json.dumps(worst))
 """
@@ -131,6 +129,8 @@ print(json.dumps(worst))
 def test_images_compiled() -> None:
     """Would catch: a program in pieces, as Stable-Baselines3's look at images makes of it, of which one agent's are run
     for another one; happened where PyTorch was told to skip its guards."""
-    done = subprocess.run([sys.executable, "-c", IMAGES], capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", ROLLOUT + IMAGES], capture_output=True, text=True, timeout=280, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert max(json.loads(done.stdout.splitlines()[-1])) < 1e-4
