@@ -62,6 +62,7 @@ ARGUMENTS: Mapping[str, Allowed] = {
     "expire_loss_coef": Allowed(),
     "read_loss_coef": Allowed(),
     "memory_budget": Allowed(schedule=True, none=True),
+    "forget_at_success": Allowed(high=1, none=True),
 }
 """Arguments of `ExpireSpanPPO`; those of rollouts and segments are checked where these are cut."""
 

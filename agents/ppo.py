@@ -84,6 +84,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             that were read (see `expire_span.CoreOutput.read_shortfall`); without a margin it has no meaning.
         memory_budget: live memories a step and layer that cost nothing, or a schedule (see `agents.span_coefficient`,
             also for the default); 0 charges always, with `expire_loss_coef` as a constant.
+        forget_at_success: success rate of the newest `stats_window_size` episodes from which memory is charged for;
+            while fewer of them succeed, or fewer have ended, nothing is, whatever the budget. For tasks in which it
+            takes long until anything is gained by remembering. Default: memory is charged for from the start.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
             (autocast to bfloat16). Spans, ages, masks, attention's scores and the heads are float32 in each.
         compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.
@@ -135,6 +138,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         expire_loss_coef: float = 1e-4,
         read_loss_coef: float = 1e-3,
         memory_budget: float | Schedule | None = None,
+        forget_at_success: float | None = None,
         precision: Literal["float32", "tf32", "bf16"] = "float32",
         compile: bool | None = None,
         cuda_graphs: bool = True,
@@ -170,6 +174,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.expire_loss_coef = expire_loss_coef
         self.read_loss_coef = read_loss_coef
         self.memory_budget = memory_budget
+        self.forget_at_success = forget_at_success
         self.memory_statistics: dict[str, float] = {}
         """What the memory did in the last rollout, see `SlotStatistics.read`; empty of a core without slots."""
         self.span_coefficient = 0.0
@@ -535,7 +540,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)
         if self.policy.has_spans:
-            self.span_coefficient = coefficient(self.memory_statistics["live_memories"], budget, self.expire_loss_coef)
+            ceiling = self.expire_loss_coef if self._may_forget() else 0.0
+            self.span_coefficient = coefficient(self.memory_statistics["live_memories"], budget, ceiling)
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):
@@ -585,6 +591,20 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
         self._within_rollout = False
+
+    def _may_forget(self) -> bool:
+        """Whether memory is charged for: before a task is learned, what it needs to remember isn't known."""
+        if self.forget_at_success is None:
+            return True
+        successes = self.ep_success_buffer
+        assert successes is not None
+        if self.ep_info_buffer and not successes:
+            warnings.warn(
+                f"forget_at_success={self.forget_at_success:g}: no episode has said whether it succeeded (is_success "
+                f"in its info), so nothing will be forgotten",
+                stacklevel=2,
+            )
+        return len(successes) == successes.maxlen and sum(successes) >= self.forget_at_success * len(successes)
 
     def _epoch(self, gradient: MinibatchGradient, logs: list[LossParts]) -> bool:
         """One pass over the segments; False once the policy has moved further than `target_kl` allows."""

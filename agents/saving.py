@@ -42,7 +42,7 @@ _ARGUMENTS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("min_advantage_std", "expire_loss_coef", "read_loss_coef"), _NUMBER),
     **dict.fromkeys(("normalize_advantage", "use_sde", "cuda_graphs"), (bool,)),
     **dict.fromkeys(("seed", "segment_length"), (int, type(None))),
-    "target_kl": (*_NUMBER, type(None)),
+    **dict.fromkeys(("target_kl", "forget_at_success"), (*_NUMBER, type(None))),
     "compile": (bool, type(None)),
     "precision": (str,),
 }
@@ -267,7 +267,9 @@ def _load_optimizer(optimizer: optim.Optimizer, tree: Tree) -> None:
 
 def _with_defaults(arguments: Tree) -> Tree:
     """With those that models of before don't have, as they behave without them."""
-    return {"read_loss_coef": 1e-3, "min_advantage_std": 0.0} | arguments if isinstance(arguments, dict) else arguments
+    if not isinstance(arguments, dict):
+        return arguments
+    return {"read_loss_coef": 1e-3, "min_advantage_std": 0.0, "forget_at_success": None} | arguments
 
 
 def _typed(tree: Tree, what: str, types: Mapping[str, tuple[type[Any], ...]]) -> dict[str, Any]:

@@ -201,6 +201,9 @@ class AgentConfig:
     memory_budget_end: float | None = None
     """What the budget falls to, linearly, by the middle of the training, from --memory-budget or, without it, from all
     slots; None keeps it constant."""
+    forget_at_success: float | None = None
+    """Success rate of the newest --stats-window-size episodes from which memory is charged for; while fewer succeed,
+    nothing is, whatever the budget. None charges from the start."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Precision of matrix products; tf32 is faster on CUDA, for bf16 see docs/benchmarks.md. Spans, ages, masks and
     attention's scores are float32 in each."""
@@ -264,6 +267,7 @@ class TrainConfig:
             ("stats-window-size", self.agent.stats_window_size, 1, LARGEST),
             ("gamma", self.agent.gamma, 0.0, 1.0),
             ("gae-lambda", self.agent.gae_lambda, 0.0, 1.0),
+            ("forget-at-success", self.agent.forget_at_success, 0.0, 1.0),
             ("stop-at-success", self.stop_at_success, 0.0, 1.0),
             ("seed", self.seed, 0, 10**9 - 1),
             ("torch-threads", self.torch_threads, 1, MOST_THREADS),

@@ -274,6 +274,29 @@ def test_memory_costs_nothing_within_its_budget() -> None:
     assert coefficient(live_memories=0.0, budget=0.0, ceiling=2.0) == 2.0
 
 
+def test_nothing_is_charged_before_a_task_is_learned(tmp_path: Path) -> None:
+    """Would catch: a price while too few episodes succeed or have ended, none once enough do, a condition lost in a
+    file, or one that can't be met without a word."""
+    model = clock_model(memory_budget=0.0, expire_loss_coef=0.5, forget_at_success=0.75, stats_window_size=4)
+    model.save(tmp_path / "model")
+    model = ExpireSpanPPO.load(tmp_path / "model", env=model.env, device="cpu")
+    collect(model)
+    assert model.ep_success_buffer is not None
+    prices = {}
+    for successes in ((True, True, True), (True, True, True, False), (True, True, False, False)):
+        model.ep_success_buffer.clear()
+        model.ep_success_buffer.extend(successes)
+        model.train()
+        prices[successes] = model.span_coefficient
+    assert list(prices.values()) == [0.0, 0.5, 0.0]
+    model.ep_success_buffer.clear()
+    assert model.ep_info_buffer
+    with pytest.warns(UserWarning, match=r"forget_at_success=0\.75: no episode has said whether it succeeded"):
+        model.train()
+    with pytest.raises(ValueError, match="forget_at_success=2 must be a finite number between 0 and 1, or None"):
+        clock_model(forget_at_success=2)
+
+
 def test_the_budget_by_default_can_be_met() -> None:
     """Would catch: a budget that the ramp alone exceeds, whose price wears away the spans that the reward needs."""
 

@@ -47,6 +47,7 @@ AGENT: dict[str, Any] = {
     "n_epochs": st.integers(1, 2),
     "segment_length": st.none() | st.integers(1, 4),
     "memory_budget": st.none() | st.floats(0, 9),
+    "forget_at_success": st.none() | st.floats(0, 1),
     "clip_range_vf": st.none() | st.floats(0.1, 1),
     "target_kl": st.none() | st.floats(0.01, 1),
     "expire_loss_coef": st.floats(0, 1),

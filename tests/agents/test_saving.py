@@ -67,7 +67,7 @@ class SaveAt(BaseCallback):
         {},
         {"learning_rate": LinearSchedule(1e-3, 1e-5, 1.0), "clip_range_vf": 0.2, "target_kl": 0.05, "gae_lambda": 0.8},
         {"memory_budget": LinearSchedule(9.0, 2.0, 1.0), "normalize_advantage": False, "precision": "bf16"},
-        {"min_advantage_std": 0.25},
+        {"min_advantage_std": 0.25, "forget_at_success": 0.9},
     ],
 )
 def test_a_model_comes_back_whole(tmp_path: Path, arguments: dict[str, Any]) -> None:
