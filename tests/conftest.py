@@ -3,10 +3,15 @@
 import signal
 
 import pytest
+from hypothesis import settings
 
 from tests import shape_checks
 
 shape_checks.install()
+
+# By default Hypothesis fails an example that takes over 200 ms: a matter of the machine, and of what else runs on it.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # A shell has the jobs that it runs in the background ignore Ctrl-C, and so would every program that a test starts and
 # interrupts.

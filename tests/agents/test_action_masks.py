@@ -131,7 +131,7 @@ def cases(draw: st.DrawFn) -> tuple[spaces.Space, np.ndarray, np.ndarray]:
     return space, np.array(logits, np.float32), np.concatenate(masks)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=cases())
 def test_distributions_by_the_definition(case: tuple[spaces.Space, np.ndarray, np.ndarray]) -> None:
     """Would catch: probabilities that don't sum to 1 over what is allowed, a forbidden choice that is drawn, counts in

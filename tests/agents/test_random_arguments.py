@@ -73,7 +73,6 @@ def drawn(examples: int) -> Callable[[Any], Any]:
     """The same examples at every run."""
     return settings(
         max_examples=examples,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

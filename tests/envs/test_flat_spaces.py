@@ -82,7 +82,7 @@ def flat_parts(space: Space, value: Any) -> list[np.ndarray]:
 
 
 @given(nested(st.one_of(BOXES, COUNTING)), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_observations_keep_every_part(space: Space, seed: int) -> None:
     """Catches: a part lost, in another's place or off by its start, or a value outside of the flat space."""
     base = RandomEnv(space, spaces.Discrete(2))
@@ -98,7 +98,7 @@ def test_observations_keep_every_part(space: Space, seed: int) -> None:
 
 
 @given(st.one_of(nested(BOXES), nested(COUNTING)), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_actions_reach_every_part(space: Space, seed: int) -> None:
     """Catches: an action that the environment refuses, or numbers that arrive in another part than they were for."""
     base = RandomEnv(spaces.Discrete(2), space)
@@ -110,7 +110,7 @@ def test_actions_reach_every_part(space: Space, seed: int) -> None:
 
 
 @given(nested(st.one_of(BOXES, COUNTING)), st.one_of(nested(BOXES), nested(COUNTING)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_stable_baselines3_takes_them(observations: Space, actions: Space) -> None:
     """Catches: a space that is flat in our eyes only."""

@@ -22,9 +22,7 @@ _SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthChec
 
 def drawn(examples: int) -> hypothesis_settings:
     """The same examples at every run."""
-    return hypothesis_settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=_SHARED
-    )
+    return hypothesis_settings(max_examples=examples, derandomize=True, database=None, suppress_health_check=_SHARED)
 
 
 def begun(folder: Path, chosen: dict[str, Any], **more: Any) -> bool:

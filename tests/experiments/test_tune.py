@@ -196,7 +196,7 @@ def test_default_search_fits() -> None:
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     core=st.builds(
         CoreConfig,

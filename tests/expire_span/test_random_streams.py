@@ -48,7 +48,7 @@ def streams(draw: st.DrawFn) -> tuple[int, list[int], Tensor]:
 
 
 @given(case=CORES, stream=streams(), seed=st.integers(0, 10_000))
-@settings(max_examples=25, derandomize=True, deadline=None)
+@settings(max_examples=25, derandomize=True)
 def test_any_stream_in_any_pieces(case: Settings, stream: tuple[int, list[int], Tensor], seed: int) -> None:
     """Catches sizes that the hand-picked cases don't meet: more slots than states, segments shorter than the memory,
     starts next to cuts, ramps longer than spans, no slots at all."""

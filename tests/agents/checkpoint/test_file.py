@@ -20,7 +20,7 @@ from agents.checkpoint.header import MAX_TENSORS
 from agents.checkpoint.tree import DTYPES
 from tests.agents.checkpoint.trees import same, trees
 
-SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
 @SAME_FOLDER

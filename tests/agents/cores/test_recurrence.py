@@ -56,7 +56,7 @@ def streams(draw: st.DrawFn) -> Tensor:
     return torch.tensor(rows)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(starts=streams(), is_lstm=st.booleans())
 def test_episode_starts_against_cells(starts: Tensor, is_lstm: bool) -> None:
     """Would catch: a state or a gradient that crosses an episode's start, or is lost at another's."""
