@@ -30,8 +30,9 @@ class Episodes(NamedTuple):
 class RolloutStep(NamedTuple):
     """One step of all environments, by the names that SB3's callbacks know.
 
-    Tensors lie on the policy's device. Where environments are tensors, `new_obs`, `rewards`, `clipped_actions` and
-    `infos` stay empty, and `dones` tell at the last step who ended an episode in the rollout.
+    Tensors lie on the policy's device, in the rollout's buffer: the next rollout overwrites them. Where environments
+    are tensors, `new_obs`, `rewards`, `clipped_actions` and `infos` stay empty, and `dones` tell at the last step who
+    ended an episode in the rollout.
     """
 
     new_obs: Any

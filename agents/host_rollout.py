@@ -58,7 +58,8 @@ class HostRollout:
     ) -> None:
         self.env, self.waited = env, 0.0
         self._buffer, self._policy, self._prepare = buffer, policy, prepare
-        grouped = grouped_env_of(env)
+        # gSDE has a noise matrix for each environment, in one go.
+        grouped = None if policy.use_sde else grouped_env_of(env)
         slices = [slice(0, env.num_envs)] if grouped is None else grouped.group_slices
         self.groups = [Group(policy, buffer, statistics, rows, machinery) for rows in slices]
         self._ahead = len(self.groups) > 1
@@ -93,7 +94,7 @@ class HostRollout:
             self._in_flight = self._ahead and more
             yield RolloutStep(
                 self._obs,
-                self._rewards[step],
+                self._rewards[step].copy(),
                 self._starts,
                 list(chain.from_iterable(told)),
                 buffer.actions[step],

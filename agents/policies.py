@@ -137,7 +137,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
             features_extractor_class = self._default_extractor(observation_space)
         if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
             # SB3's epsilon, and one pass over each weight in place of ten.
-            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": True} | (kwargs.get("optimizer_kwargs") or {})
+            given = kwargs.get("optimizer_kwargs") or {}
+            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": not given.get("foreach")} | given
         if features_extractor_class is MiniGridExtractor:
             features_dim = self.core_kwargs.get("dim", 128)
             # The extractor is made before the core, which would refuse it by this name.
@@ -196,8 +197,9 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     @property
     def has_spans(self) -> bool:
-        """Whether the core's memories have spans, to be counted and charged for."""
-        return isinstance(self.core, ExpireSpanCore)
+        """Whether the core's memories have spans to learn, which can be charged for."""
+        core = self.core
+        return isinstance(core, ExpireSpanCore) and core.spans == "learned" and core.slots > 0
 
     def initial_state(self, n_envs: int) -> PolicyState:
         """The state of `n_envs` environments before anything happened."""
@@ -474,7 +476,9 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     def evaluate_actions(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropies at an episode's first step; see `evaluate_segments`."""
         distribution, values = self._peek(obs, None, None)
-        return values, distribution.log_prob(actions), distribution.entropy()
+        # As `forward` gives them; distributions of several numbers have them flat.
+        flat = actions.flatten(1) if isinstance(self.action_space, spaces.Box) else actions
+        return values, distribution.log_prob(flat), distribution.entropy()
 
 
 class ExpireSpanActorCriticCnnPolicy(ExpireSpanActorCriticPolicy):

@@ -17,6 +17,7 @@ from agents import checkpoint
 from agents.checkpoint import CheckpointError, Tree, fields
 from agents.checkpoint.arguments import argument_from_tree, argument_to_tree
 from agents.checkpoint.errors import shown
+from agents.cores.sizes import MOST_AGES
 from expire_span.version import __version__
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ Policy = TypeVar("Policy", bound=ExpireSpanActorCriticPolicy)
 Place = str | os.PathLike[str] | io.BufferedIOBase | IO[bytes]
 """A path, or an open binary file."""
 SUFFIX = ".safetensors"
-MOST_AGES = 1 << 16
-"""Of a file's `seq_len`: a table of so many positions is made, for which there are no weights."""
 KIND = "expire-span policy"
 """What the file says it holds."""
 
@@ -111,7 +110,7 @@ def fitting_together() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """How its sizes fit was said when the model was made."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="slots=|batch_size=|n_steps=")
+        warnings.filterwarnings("ignore", message="slots=|initial_span=|batch_size=|n_steps=")
         yield
 
 

@@ -86,7 +86,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             also for the default); 0 charges always, with `expire_loss_coef` as a constant.
         forget_at_success: success rate of the newest `stats_window_size` episodes from which memory is charged for;
             while fewer of them succeed, or fewer have ended, nothing is, whatever the budget. For tasks in which it
-            takes long until anything is gained by remembering. Default: memory is charged for from the start.
+            takes long until anything is gained by remembering, of environments that say `is_success` at each episode's
+            end. Default: memory is charged for from the start.
         precision: of matrix products: `"float32"`, `"tf32"` (CUDA rounds their inputs to 10 bits) or `"bf16"`
             (autocast to bfloat16). Spans, ages, masks, attention's scores and the heads are float32 in each.
         compile: `torch.compile` acting step and loss; takes about a minute, once a process. Default: on CUDA.
@@ -181,8 +182,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """The weight of the span loss now."""
         self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
         check_arguments(vars(self) | {"stats_window_size": stats_window_size})
-        # Python's generator, which is seeded with it, takes none of NumPy's numbers.
-        self.seed = None if seed is None else int(seed)
+        # Python's generator, which is seeded with it, takes none of NumPy's numbers, nor do queues.
+        self.seed, self._stats_window_size = None if seed is None else int(seed), int(stats_window_size)
         self.timings = Timings()
         """Seconds spent since `learn` began."""
         self.use_masking: bool | None = None
@@ -191,6 +192,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self._rollout: Rollout | None = None
         self._gradient: MinibatchGradient | None = None
         if _init_setup_model:
+            if env is None:
+                raise ValueError(
+                    "env=None: a new model needs environments; one that is to act alone is loaded from its file"
+                )
             self._setup_model()
 
     # --- set-up, save and load ---
@@ -235,6 +240,14 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         segment_length, self._segments_per_batch = fit_segments(
             self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
         )
+        self.n_steps, self.n_epochs = int(self.n_steps), int(self.n_epochs)
+        if self.forget_at_success is not None and self._stats_window_size < self.n_envs:
+            warnings.warn(
+                f"forget_at_success={self.forget_at_success:g} looks at the newest stats_window_size="
+                f"{self._stats_window_size} episodes, of {self.n_envs} environments: at first the shortest ones; take "
+                f"at least as many as there are environments",
+                stacklevel=3,
+            )
         self.memory_budget = FloatSchedule(default_budget(core) if self.memory_budget is None else self.memory_budget)
         # Made by `learn`: who only acts needs neither, and for thousands of environments they are large.
         self.rollout_buffer, self._statistics = None, None  # type: ignore[assignment]
@@ -438,7 +451,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self._within_rollout = False
         # Before the noise is drawn: this is where a training can be saved.
         callback.on_rollout_start()
-        self._within_rollout = True
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         began = time.perf_counter()
@@ -446,7 +458,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             rollout = self._rollout_in(env)
             rollout.begin(self._position(env.num_envs))
             # Should anything raise meanwhile, nothing is gone on with that isn't in step.
-            self._memory = None
+            self._memory, self._within_rollout = None, True
             try:
                 whole = self._collect(rollout, callback)
             except BaseException:
@@ -515,7 +527,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self._count_episodes(step.episodes)
         elif step.dones.any():
             ended = np.flatnonzero(step.dones).tolist()
-            self._update_info_buffer([step.infos[i] for i in ended], step.dones[ended])
+            infos = [step.infos[i] for i in ended]
+            self._update_info_buffer(infos, step.dones[ended])
+            if self.forget_at_success is not None and not all("is_success" in info for info in infos):
+                raise ValueError(
+                    f"forget_at_success={self.forget_at_success:g} needs environments that say at each episode's end "
+                    f"whether it succeeded, is_success in its info: this one didn't"
+                )
 
     def _count_episodes(self, episodes: Episodes) -> None:
         assert self.ep_info_buffer is not None
@@ -598,13 +616,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             return True
         successes = self.ep_success_buffer
         assert successes is not None
-        if self.ep_info_buffer and not successes:
-            warnings.warn(
-                f"forget_at_success={self.forget_at_success:g}: no episode has said whether it succeeded (is_success "
-                f"in its info), so nothing will be forgotten",
-                stacklevel=2,
-            )
-        return len(successes) == successes.maxlen and sum(successes) >= self.forget_at_success * len(successes)
+        return len(successes) == successes.maxlen and sum(successes) / len(successes) >= self.forget_at_success
 
     def _epoch(self, gradient: MinibatchGradient, logs: list[LossParts]) -> bool:
         """One pass over the segments; False once the policy has moved further than `target_kl` allows."""
@@ -619,7 +631,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     @contextmanager
     def _precise(self) -> Iterator[None]:
         """Within this block, matrix products have the precision asked for."""
-        before = torch.get_float32_matmul_precision()
+        try:
+            before = torch.get_float32_matmul_precision()
+        except RuntimeError as error:
+            raise ValueError(
+                f"PyTorch's own fp32_precision settings (torch.backends.…) exclude precision={self.precision!r}, which "
+                f"says the same by torch.set_float32_matmul_precision: leave them as they are at the start"
+            ) from error
         torch.set_float32_matmul_precision("highest" if self.precision == "float32" else "high")
         try:
             # No cache of weights cast before: a captured graph would go on reading them.

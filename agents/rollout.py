@@ -211,9 +211,10 @@ def fit_segments(
                 f"from; take a multiple of 32 or 64",
                 stacklevel=5,
             )
-    elif not isinstance(length, Integral) or length < 1 or n_steps % length:
+    elif not isinstance(length, Integral) or isinstance(length, bool) or length < 1 or n_steps % length:
         divisors = [n for n in range(1, min(n_steps, 1024) + 1) if n_steps % n == 0]
         raise ValueError(f"segment_length={length} doesn't divide n_steps={n_steps}; it can be one of {divisors}")
+    length = int(length)
     available = n_steps * n_envs // length
     segments = min(max(1, round(batch_size / length)), available)
     if segments * length != batch_size and segments < available:
@@ -222,7 +223,7 @@ def fit_segments(
             f"{length} steps, of {available} in a rollout",
             stacklevel=5,
         )
-    return length, segments
+    return length, int(segments)
 
 
 def discounted_sums(

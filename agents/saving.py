@@ -15,11 +15,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 from torch import Tensor, optim
 
 from agents import checkpoint
+from agents.argument_checks import check_argument
 from agents.checkpoint import CheckpointError, Tree, fields
 from agents.checkpoint.arguments import argument_from_tree, argument_to_tree
 from agents.checkpoint.errors import shown
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.policy_saving import check_kind, check_weights, fitting_together, quiet
+from agents.rollout import fit_segments
 from agents.tensor_rollout import tensor_env_of
 from expire_span.version import __version__
 
@@ -108,8 +110,11 @@ def model_from_tree(
 
     Raises:
         CheckpointError: if the tree isn't a model's, or doesn't fit together.
-        ValueError: for environments with other spaces, or other `policy_kwargs` or `use_sde` among the changes.
+        ValueError: for environments with other spaces, for changes that no model can have, or other `policy_kwargs` or
+            `use_sde` among them.
     """
+    for name, value in {**(custom_objects or {}), **(changes or {})}.items():
+        check_argument(name, value)
     given = dict(custom_objects or {}) | {name: value for name, value in (changes or {}).items() if name in _SCHEDULES}
     with fitting_together():
         part = fields(
@@ -152,6 +157,12 @@ def model_from_tree(
         raise ValueError(f"use_sde can't change when a model is loaded: it has use_sde={use_sde}")
     if env is not None:
         check_for_correct_spaces(env, observations, actions)
+    sizes = ("n_steps", "batch_size", "n_epochs", "segment_length")
+    if any(name in (changes or {}) or name in given for name in sizes):
+        # Wrong ones aren't the file's fault.
+        with quiet():
+            n_steps, batch_size, n_epochs, segment_length = (arguments[name] for name in sizes)
+            fit_segments(n_steps, n_envs if env is None else env.num_envs, batch_size, n_epochs, segment_length)
     with fitting_together(), quiet():
         model = cls(policy_class, env, policy_kwargs=policy_kwargs, device=device, _init_setup_model=False, **arguments)
         model.observation_space, model.action_space = observations, actions

@@ -43,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show_warning = warnings.showwarning
     warnings.showwarning = print_warning
     try:
+        if words == ["--version"]:
+            from expire_span import __version__
+
+            print(PROGRAM, __version__)
+            return 0
         return _run(parse(words), words)
     except UserError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
@@ -83,9 +88,9 @@ def parse(words: list[str]) -> Command:
     command: Command = tyro.cli(
         commands,
         prog=PROGRAM,
-        description="Train, evaluate and record an agent whose memory expires.",
+        description="Train, evaluate and record an agent whose memory expires; --version says which this is.",
         args=words,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
     if isinstance(command, TrainConfig):
         command = _with_base(command, base)

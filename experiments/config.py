@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from experiments.arguments import Value, merged, parse_pairs
 from experiments.errors import UserError
@@ -19,6 +19,9 @@ MOST_THREADS = 1024
 MOST_WORKERS = 1024
 MOST_RESULTS_SEED = 10**8
 """Environments have seeds of their own, this one plus their number; all must stay below 10**9."""
+
+Switch = Annotated[bool, FlagCreatePairsOff]
+"""What a command is told to do, off unless it is; other flags have a `--no-` beside them: a preset may set either."""
 
 Memory = Literal["expiring", "transformer-xl", "lstm", "gru", "none"]
 
@@ -231,11 +234,11 @@ class TrainConfig:
     run_dir: Annotated[str | None, arg(metavar="DIR")] = None
     """Folder for the run, which must be new or empty; None for one in runs/ named after the
     preset or environment and the seed."""
-    overwrite: bool = False
+    overwrite: Switch = False
     """Replace the run that lies in --run-dir."""
     resume: Annotated[str | None, arg(metavar="DIR")] = None
     """Go on with the run in this folder from its newest whole checkpoint, with its settings, up to --total-timesteps;
-    where environments are batched, as if it had never stopped."""
+    where environments are batched and on the CPU, as if it had never stopped."""
     total_timesteps: int = 1_000_000
     """Environment steps to train for, of all environments together."""
     stop_at_success: float | None = None
@@ -276,6 +279,11 @@ class TrainConfig:
         ):
             if value is not None:
                 check_within(name, value, low, high)
+        stop, forget = self.stop_at_success, self.agent.forget_at_success
+        if stop is not None and forget is not None and stop <= forget:
+            raise UserError(
+                f"--stop-at-success {stop}: the training would end before --forget-at-success {forget} counts"
+            )
         if self.seed + self.env.n_envs > 10**9:
             raise UserError(
                 f"--seed {self.seed}: with --n-envs added it must not exceed 10**9, where evaluation begins"
@@ -321,14 +329,14 @@ class EvaluateConfig:
     """Episodes to play."""
     seed: int = 0
     """Which fresh seeds: episode i is reset with 10**9 + seed * 10**6 + i, and training's seeds lie below 10**9."""
-    sampled: bool = False
+    sampled: Switch = False
     """Sample actions as in training; otherwise the likeliest action is taken."""
     env_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
     """Arguments of the environment that differ from training's, such as min_length=60."""
     slots: int | None = None
     """Slots a layer for the agent to act with, None for those it was trained with. One that has learned to keep few
     memories needs no more than those."""
-    json: bool = False
+    json: Switch = False
     """Print one JSON object, and nothing else, on standard output."""
     n_envs: int = 16
     """Environments that step side by side, each with a fixed share of the episodes, so that short episodes don't
@@ -354,7 +362,7 @@ class RecordConfig:
     for video.mp4 in the run folder, or NAME.mp4 here."""
     seed: int = 0
     """Which fresh seeds, as in evaluate."""
-    sampled: bool = False
+    sampled: Switch = False
     """Sample actions as in training; otherwise the likeliest action is taken."""
     fps: float = 4.0
     """Steps shown a second."""
@@ -382,7 +390,7 @@ class CurvesConfig:
 class TasksConfig:
     """List the tasks and presets, with what each demands of a memory."""
 
-    json: bool = False
+    json: Switch = False
     """Print one JSON object, and nothing else, on standard output."""
 
 
@@ -445,7 +453,7 @@ class BenchConfig:
     """Parts of the time in which the rows are measured by turns, all of their processes alive, so that each meets the
     machine's fast and slow minutes; speeds and ratios are medians over them. 1 measures each row to its end before the
     next one begins. None for 5 on the CPU, 1 on CUDA and for the table over slots."""
-    slots_table: bool = False
+    slots_table: Switch = False
     """Instead of the rows: our agent alone with 16, 64, 256 and 1024 slots and with spans of up to 256 and 16384 steps;
     the time of one acting step, and memory."""
     seed: int = 0
@@ -455,7 +463,7 @@ class BenchConfig:
     torch_threads: int | None = None
     """CPU threads for PyTorch, the same for every row; None for all cores on the CPU, and for one on CUDA, where
     environments need the cores."""
-    json: bool = False
+    json: Switch = False
     """Print a JSON list of the rows, and nothing else, on standard output."""
     output: Annotated[str | None, arg(metavar="FILE")] = None
     """File for the rows as JSON, beside what is printed."""
@@ -491,7 +499,7 @@ class TuneConfig:
     """Processes that run trials side by side."""
     keep_runs: int = 3
     """Run folders to keep, those of the best trials."""
-    json: bool = False
+    json: Switch = False
     """Print one JSON object, and nothing else, on standard output."""
 
 
@@ -518,11 +526,11 @@ class ResultsConfig:
     """Time there is; None for as long as it takes. What is under way is saved in time."""
     reserve: float = 60.0
     """Of --minutes, the seconds at the end that are kept for saving; as long before, nothing new begins."""
-    retry: bool = False
+    retry: Switch = False
     """Go on with runs that failed, too."""
-    list_: Annotated[bool, arg(name="list")] = False
+    list_: Annotated[Switch, arg(name="list")] = False
     """Run nothing; list the matrix, and what is done of it."""
-    report: bool = False
+    report: Switch = False
     """Run nothing; write the tables into --page and the pictures beside it, from the results alone."""
     page: Annotated[str, arg(metavar="FILE")] = "RESULTS.md"
     """Markdown page of the report: what stands between its two markers is made anew, the rest is kept. A page that

@@ -87,8 +87,3 @@ class Cache(NamedTuple):
             put(self.values, write.value, *of_head),
             put(self.spans, write.span, *of_state),
         )
-
-    def select(self, environments: Int[Tensor, " m"]) -> "Cache":
-        """The cache of some of the environments, in the order given."""
-        memory = Memory(*(tensor[:, environments] for tensor in self.memory))
-        return Cache(memory, *(tensor[:, environments] for tensor in self[1:]))

@@ -7,13 +7,15 @@ LARGEST = 10**12
 """No machine has the memory for more, and PyTorch counts in 64 bits."""
 MOST_LAYERS = 1000
 """Each is made one after the other."""
+MOST_AGES = 1 << 16
+"""Of `seq_len`: a table of so many positions is made, for which a file has no weights."""
 
 
 def check_size(name: str, size: Any) -> None:
-    """Raises a `ValueError` for a whole number above `LARGEST`, or for more layers than `MOST_LAYERS`.
+    """Raises a `ValueError` for a whole number above `LARGEST`, or above that of its name.
 
     What else may be wrong is left to who uses it.
     """
-    most = MOST_LAYERS if name == "depth" else LARGEST
+    most = {"depth": MOST_LAYERS, "seq_len": MOST_AGES}.get(name, LARGEST)
     if isinstance(size, Integral) and int(size) > most:
         raise ValueError(f"{name}={size} must be at most {most}")

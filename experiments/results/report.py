@@ -189,8 +189,9 @@ def _total(records: Sequence[RunRecord]) -> str:
     commits = sorted({_commit(record) for record in records})
     return (
         "Means are interquartile means over the seeds, in brackets the 95 % bootstrap interval; lowest is the worst "
-        "seed, levels those solved of all that there are, over all seeds; steps and minutes to the goal are of the "
-        "runs that reached it in training, live memories those of a step and layer.\n\n"
+        "seed, levels those solved of all that there are, over all seeds; learned are runs whose success in "
+        "training, by sampled actions, reached the goal at some time, steps and minutes to it theirs; live memories "
+        "are those of a step and layer.\n\n"
         f"{len(records)} runs, {hours:.2f} hours of training on {devices or 'no device'}; "
         f"sources: {', '.join(commits) or 'none'}."
     )
@@ -199,7 +200,7 @@ def _total(records: Sequence[RunRecord]) -> str:
 def _commit(record: RunRecord) -> str:
     if record.git is None:
         return "not from a checkout"
-    return f"{record.git['commit'][:10]}{', changed' if record.git['changed'] else ''}"
+    return f"{record.git['commit'][:10]}{' with changes' if record.git['changed'] else ''}"
 
 
 def _left_out(stale: Results) -> list[str]:

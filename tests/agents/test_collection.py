@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
@@ -125,6 +127,54 @@ def test_environments_in_groups_are_the_same_experience(device: str, core: str) 
     finally:
         env.close()
     assert model.num_timesteps == 2 * 32 * N_ENVS
+
+
+class SilentEnv(gym.Env[np.ndarray, np.ndarray]):
+    """Shows the same thing always; each step pays one more than the last."""
+
+    observation_space = spaces.Box(0, 1, (2,), np.float32)
+    action_space = spaces.Box(-9, 9, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._paid = 0.0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._paid += 1
+        return np.zeros(2, np.float32), self._paid, False, False, {}
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_each_environment_explores_by_itself() -> None:
+    """Would catch: one noise matrix of gSDE for all environments, as SB3 takes where a group has fewer rows than there
+    are matrices."""
+    env = WorkerVecEnv([SilentEnv] * N_ENVS, n_workers=1, n_groups=2)
+    try:
+        model = model_on(env, use_sde=True)
+        collect(model)
+    finally:
+        env.close()
+    assert len(model.rollout_buffer.actions[0].unique()) == N_ENVS
+
+
+class Rewards(BaseCallback):
+    """Keeps the first environment's reward arrays, as they are handed out."""
+
+    def _on_training_start(self) -> None:
+        self.kept: list[np.ndarray] = []
+
+    def _on_step(self) -> bool:
+        self.kept.append(self.locals["rewards"])
+        return True
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_rewards_that_a_callback_keeps_stay() -> None:
+    """Would catch: a view of the buffer, which the next rollout overwrites."""
+    callback = Rewards()
+    model_on(DummyVecEnv([SilentEnv] * N_ENVS)).learn(2 * 32 * N_ENVS, callback=callback)
+    assert [rewards[0] for rewards in callback.kept] == list(range(1, 65))
 
 
 class StopAt(BaseCallback):

@@ -235,6 +235,48 @@ def test_sizes_that_do_not_fit() -> None:
         ExpireSpanPPO("MlpPolicy", env, n_steps=32, batch_size=32, policy_kwargs=too_long, device="cpu")
 
 
+def test_what_no_model_can_have_is_refused_where_it_is_given(tmp_path: Path) -> None:
+    """Would catch: a model that trains and saves and can never be read again, a wrong argument to `load` that the file
+    is blamed for, and a bare traceback."""
+    with pytest.raises(ValueError, match="seq_len=70000 must be at most 65536"):
+        clock_model(policy_kwargs={"seq_len": 70_000})
+    with pytest.raises(ValueError, match="env=None: a new model needs environments"):
+        ExpireSpanPPO("MlpPolicy", None)
+    with pytest.raises(ValueError, match="segment_length=True doesn't divide"):
+        clock_model(segment_length=True)
+    model = clock_model()
+    model.save(tmp_path / "model")
+    for name, wrong in (("gamma", 2), ("n_steps", 0)):
+        with pytest.raises(ValueError, match=f"{name}={wrong} must be"):
+            ExpireSpanPPO.load(tmp_path / "model", model.env, custom_objects={name: wrong})
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with pytest.raises(ValueError, match="fp32_precision settings"):
+            collect(model)
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = "none"
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_fixed_spans_and_other_optimisers() -> None:
+    """Would catch: a demand on the loss of a core that learns no spans, and two ways of one optimiser at once."""
+    model = clock_model(policy_kwargs={"spans": "fixed", "ramp_gradient": False}, read_loss_coef=0.0)
+    collect(model)
+    model.train()
+    assert model.span_coefficient == 0
+    assert clock_model(policy_kwargs={"optimizer_kwargs": {"foreach": True}}).policy.optimizer.defaults["foreach"]
+
+
+def test_actions_of_several_dimensions_are_judged_as_they_are_given() -> None:
+    """Would catch: an inherited call that refuses the actions of another inherited call."""
+    model = clock_model(action_space=spaces.Box(-1, 1, (2, 3)))
+    obs = torch.randn(5, 3)
+    actions, values, log_prob = model.policy.forward(obs)
+    again, likelihood, _ = model.policy.evaluate_actions(obs, actions)
+    torch.testing.assert_close(likelihood, log_prob)
+    torch.testing.assert_close(again, values)
+
+
 def test_the_segment_length_is_the_greatest_divisor_up_to_64() -> None:
     """Would catch: a script for RecurrentPPO that doesn't run, since 64 doesn't divide its n_steps."""
     env = clock_model().env
@@ -289,12 +331,13 @@ def test_nothing_is_charged_before_a_task_is_learned(tmp_path: Path) -> None:
         model.train()
         prices[successes] = model.span_coefficient
     assert list(prices.values()) == [0.0, 0.5, 0.0]
-    model.ep_success_buffer.clear()
-    assert model.ep_info_buffer
-    with pytest.warns(UserWarning, match=r"forget_at_success=0\.75: no episode has said whether it succeeded"):
-        model.train()
     with pytest.raises(ValueError, match="forget_at_success=2 must be a finite number between 0 and 1, or None"):
         clock_model(forget_at_success=2)
+    with pytest.warns(UserWarning, match="stats_window_size=2 episodes, of 3 environments: at first the shortest ones"):
+        clock_model(forget_at_success=0.5, stats_window_size=2)
+    silent = ExpireSpanPPO("MlpPolicy", "CartPole-v1", 64, policy_kwargs=CORE, device="cpu", forget_at_success=0.75)
+    with pytest.raises(ValueError, match=r"forget_at_success=0\.75 needs environments that say .* is_success"):
+        silent.learn(64)
 
 
 def test_the_budget_by_default_can_be_met() -> None:

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from agents import ExpireSpanPPO
 from agents.cores import core_maker
 from expire_span import ExpireSpanCore
+from tests.agents.models import clock_model
 from tests.agents.worlds import ClockEnv, box
 
 NUMBERS = st.sampled_from([-(10**6), -1, 0, 1, 2, 3, 4, 6, 8, 16, 0.5, 1.5, -0.1, 1e-30, 1e30, math.nan, math.inf])
@@ -187,8 +188,8 @@ OF_A_POLICY += [{"net_arch": [8, 10**20]}, {"net_arch": {"vf": [10**20]}}]
 def test_sizes_of_a_policy_beyond_64_bits(kwargs: dict[str, Any]) -> None:
     """Would catch: an OverflowError, or PyTorch's stack of C++ calls in place of the argument's name; layers that are
     made without end."""
-    most = "000" if "depth" in kwargs else "0" * 12
-    with pytest.raises(ValueError, match=rf"^{next(iter(kwargs))}=1{'0' * 20} must be at most 1{most}$"):
+    most = {"depth": 1000, "seq_len": 65536}.get(next(iter(kwargs)), 10**12)
+    with pytest.raises(ValueError, match=rf"^{next(iter(kwargs))}=1{'0' * 20} must be at most {most}$"):
         small_agent(policy_kwargs=kwargs)
 
 
@@ -234,3 +235,12 @@ def test_ten_thousand_cores(given_: dict[str, Any]) -> None:
 def test_ten_thousand_agents(given: dict[str, Any], kwargs: dict[str, Any], action_space: spaces.Space[Any]) -> None:
     """The same, ten thousand times."""
     check_agent(given, kwargs, action_space)
+
+
+def test_sizes_of_numpy() -> None:
+    """Would catch: a whole number that the checks let pass and that PyTorch, or a queue, doesn't take."""
+    given = {"n_steps": 32, "segment_length": 8, "stats_window_size": 5, "n_epochs": 1, "batch_size": 24}
+    sizes: dict[str, Any] = {name: np.int64(size) for name, size in given.items()}
+    model = clock_model(**sizes)
+    model.learn(2 * 32 * model.n_envs)
+    assert model.num_timesteps == 2 * 32 * model.n_envs

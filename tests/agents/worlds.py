@@ -59,7 +59,8 @@ class ClockEnv(gym.Env[Any, Any]):
         assert self.action_space.contains(action), action
         terminated = bool(self.np_random.random() < self._end / 2)
         truncated = not terminated and bool(self.np_random.random() < self._end / 2)
-        return self.observation_space.sample(), float(self.np_random.normal()), terminated, truncated, {}
+        info = {"is_success": terminated} if terminated or truncated else {}
+        return self.observation_space.sample(), float(self.np_random.normal()), terminated, truncated, info
 
 
 class MaskedClockEnv(ClockEnv):

@@ -12,7 +12,7 @@ from experiments.cli import main
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 _WIDTH = "4000"
 """Columns: an option is one line then, but where its text has lines of its own."""
-_OPTION = re.compile(r"  (-h, |--[a-z-]+( [A-Z{]|  |$)|[A-Z]+( \.\.\.)?(  |$))")
+_OPTION = re.compile(r"  (-h, |--[a-z][a-z-]*(, --[a-z-]+)?( [A-Z{]|  |$)|[A-Z]+( \.\.\.)?(  |$))")
 _INDENT = 8 * " "
 """Deeper than an option: what is said of it goes on."""
 _TABLE = re.compile(r"(<!-- ([a-z]+) --help -->\n).*?(<!-- end -->)", re.DOTALL)

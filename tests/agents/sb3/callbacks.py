@@ -119,7 +119,8 @@ def several(folder: Path) -> None:
 
 def function(folder: Path) -> None:
     """A function of `locals` and `globals`, called at each step (`ConvertCallback`); False stops the training. `locals`
-    has `rewards`, `dones`, `infos`, `actions`, `values`, `log_probs`, `new_obs`, as PPO's rollout has them."""
+    has `rewards`, `dones`, `infos`, `actions`, `values`, `log_probs`, `new_obs`, as PPO's rollout has them; the three
+    tensors are the buffer's: clone what is to outlive the rollout."""
     seen: list[dict[str, Any]] = []
 
     def look(now: dict[str, Any], _: dict[str, Any]) -> bool:

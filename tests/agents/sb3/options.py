@@ -130,7 +130,7 @@ OPTIONS = {
     "schedules: `memory_budget`": Option(
         {"memory_budget": LINEAR},
         lambda model, _: _ended(_logged(model, "train/memory_budget")),
-        "ours, see the README",
+        "ours, see [the memory's settings](memory-settings.md)",
     ),
     "`stats_window_size`": Option(
         {"stats_window_size": 3},
