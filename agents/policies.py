@@ -198,8 +198,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     @property
     def has_spans(self) -> bool:
         """Whether the core's memories have spans to learn, which can be charged for."""
-        core = self.core
-        return isinstance(core, ExpireSpanCore) and core.spans == "learned" and core.slots > 0
+        return isinstance(self.core, ExpireSpanCore) and self.core.learns_spans
 
     def initial_state(self, n_envs: int) -> PolicyState:
         """The state of `n_envs` environments before anything happened."""

@@ -26,6 +26,7 @@ from agents.argument_checks import check_arguments
 from agents.captured import Machinery
 from agents.checkpoint import CheckpointError, Tree
 from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings
+from agents.core_checks import check_core
 from agents.cores import Memory
 from agents.finite import check_update
 from agents.gradient import MinibatchGradient
@@ -39,7 +40,6 @@ from agents.saving import model_from_tree, model_to_tree, resume_training, train
 from agents.space_checks import check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
-from expire_span import ExpireSpanCore
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
 
@@ -216,27 +216,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         )
         self.policy = policy.to(self.device)
         core = self.policy.core
-        left_to_reading = isinstance(core, ExpireSpanCore) and self.policy.has_spans and not core.ramp_gradient
-        if left_to_reading and not self.read_loss_coef:
-            raise ValueError("ramp_gradient=False needs a read_loss_coef above 0: else nothing asks for a span")
-        slots = core.slots if isinstance(core, ExpireSpanCore) else 0
-        if isinstance(core, ExpireSpanCore) and 0 < slots <= core.ramp_length:
-            warnings.warn(
-                f"slots={slots} don't exceed ramp_length={core.ramp_length}: every state lives for the ramp at "
-                f"least, so live states will be evicted; take more slots or a shorter ramp",
-                stacklevel=3,
-            )
-        elif (
-            isinstance(core, ExpireSpanCore)
-            and core.spans == "learned"
-            and core.initial_span * core.max_span >= slots > 0
-        ):
-            warnings.warn(
-                f"initial_span={core.initial_span:g} of max_span={core.max_span:g}: spans start at "
-                f"{core.initial_span * core.max_span:g} steps, and there are {slots} slots: every state will be "
-                f"pushed out before it fades, and spans get no gradient; leave initial_span out, or take more slots",
-                stacklevel=3,
-            )
+        check_core(core, self.read_loss_coef)
         segment_length, self._segments_per_batch = fit_segments(
             self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
         )

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from expire_span.attention import Backend, CausalAttention, Projection, Projections, joined
-from expire_span.span import ExpireSpan, Spans, expire_mask, log_mask
+from expire_span.settings import CoreSettings
+from expire_span.span import ExpireSpan, expire_mask, log_mask
 
 
 class FeedForward(nn.Module):
@@ -34,26 +35,16 @@ class Attended(NamedTuple):
 class ExpireSpanBlock(nn.Module):
     """A layer of the core. The memory is normalised by the same norm as the segment, spans are read from there."""
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        seq_len: int,
-        max_span: float,
-        ramp_length: float,
-        initial_span: float,
-        spans: Spans,
-        backend: Backend,
-        ramp_power: float,
-        log_position: bool,
-        count_matches: bool,
-        ramp_gradient: bool,
-    ) -> None:
+    def __init__(self, settings: CoreSettings) -> None:
         super().__init__()
-        self.ramp_length, self.ramp_power, self.ramp_gradient = ramp_length, ramp_power, ramp_gradient
+        dim = settings.dim
+        self.ramp_length, self.ramp_power = settings.ramp_length, settings.ramp_power
+        self.ramp_gradient = settings.ramp_gradient
         self.norm = nn.LayerNorm(dim)
-        self.expire_span = ExpireSpan(dim, max_span, initial_span, spans)
-        self.attention = CausalAttention(dim, heads, seq_len, backend, log_position, count_matches)
+        self.expire_span = ExpireSpan(dim, settings.max_span, settings.starting_share, settings.spans)
+        self.attention = CausalAttention(
+            dim, settings.heads, settings.seq_len, settings.backend, settings.log_position, settings.count_matches
+        )
         self.norm_feedforward = nn.LayerNorm(dim)
         self.feedforward = FeedForward(dim)
 

@@ -6,8 +6,7 @@ Letters: l layers, b batch (environments), t steps, s slots, n = s + t states, h
 """
 
 from collections.abc import Iterable, Iterator
-from numbers import Integral, Real
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +17,7 @@ from expire_span.attention import Backend, Projection
 from expire_span.block import ExpireSpanBlock
 from expire_span.memory import Cache, CacheWrite, Memory, forget
 from expire_span.precision import at_least_float32
+from expire_span.settings import CoreSettings
 from expire_span.span import Spans, expire_mask, read_shortfall, span_loss
 from expire_span.visibility import Timeline, compete, keepers, weakest_slot
 
@@ -66,7 +66,8 @@ class ExpireSpanCore(nn.Module):
         ramp_length: R, steps over which a state fades after its span ends.
         seq_len: ages below it have a relative position; older states have none, but by `log_position`.
         spans: `"learned"`, or `"fixed"` at `max_span`: with `max_span >= slots` a Transformer-XL of the same slots.
-        initial_span: share of `max_span` that every span starts at, in (0, 1); default: see `starting_share`.
+        initial_span: share of `max_span` that every span starts at, in (0, 1); default: see
+            `CoreSettings.starting_share`.
         random_shortening: in training mode, draw l ~ U(0, max_span) for each row and call, and hide the states
             older than l; nothing is deleted by it.
         backend: attention back-end of `forward`: `"plain"`, `"sdpa"` or `"flex"` (without gradients only).
@@ -106,39 +107,29 @@ class ExpireSpanCore(nn.Module):
         ramp_gradient: bool = True,
     ) -> None:
         super().__init__()
-        share = 0.1 if initial_span is None else initial_span
-        _check_sizes(dim, depth, heads, slots, max_span, ramp_length, seq_len, share, spans, backend, ramp_power)
-        flags = {"log_position": log_position, "count_matches": count_matches, "ramp_gradient": ramp_gradient}
-        for name, flag in flags.items():
-            if not isinstance(flag, bool):
-                raise ValueError(f"{name}={flag!r} must be True or False")
-        if count_matches and not log_position:
-            raise ValueError("count_matches=True is about positions by count: it needs log_position=True")
-        _check_margin(read_margin)
-        if spans == "learned" and slots > 0:
-            _check_reading(read_margin, ramp_gradient, backend)
-        self.initial_span = starting_share(max_span, slots, ramp_length) if initial_span is None else initial_span
+        settings = CoreSettings(
+            dim=dim,
+            depth=depth,
+            heads=heads,
+            slots=slots,
+            max_span=max_span,
+            ramp_length=ramp_length,
+            seq_len=seq_len,
+            spans=spans,
+            initial_span=initial_span,
+            backend=backend,
+            ramp_power=ramp_power,
+            read_margin=read_margin,
+            log_position=log_position,
+            count_matches=count_matches,
+            ramp_gradient=ramp_gradient,
+        )
+        self.learns_spans, self.initial_span = settings.learns_spans, settings.starting_share
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
         self.random_shortening, self.spans, self.ramp_power = random_shortening, spans, ramp_power
         self.read_margin, self.ramp_gradient = read_margin, ramp_gradient
-        self.blocks = nn.ModuleList(
-            ExpireSpanBlock(
-                dim,
-                heads,
-                seq_len,
-                max_span,
-                ramp_length,
-                self.initial_span,
-                spans,
-                backend,
-                ramp_power,
-                log_position,
-                count_matches,
-                ramp_gradient,
-            )
-            for _ in range(depth)
-        )
+        self.blocks = nn.ModuleList(ExpireSpanBlock(settings) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
     def empty_memory(self, batch: int) -> Memory:
@@ -267,17 +258,6 @@ class ExpireSpanCore(nn.Module):
             )
 
 
-def starting_share(max_span: float, slots: int, ramp_length: float) -> float:
-    """The share of `max_span` that spans start at unless one is given: what fills the slots, and 0.4 at most.
-
-    Remembering all that fits is the start from which forgetting is learned fastest: a cue that is older than every
-    span gives no gradient. Longer spans than that are worse: all start alike, so a state is pushed out after as many
-    steps as there are slots, and one that is pushed out before it has faded gives none either; the core stays a
-    Transformer-XL.
-    """
-    return min(0.4, max(slots - ramp_length, slots / 2) / max_span) if slots > 0 else 0.1
-
-
 def _check_shape(name: str, tensor: Tensor | None, expected: tuple[int, ...]) -> None:
     if tensor is not None and tensor.shape != expected:
         raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; it must be {expected}")
@@ -318,65 +298,3 @@ def _step(
     lost_mask = expire_mask(loser, torch.ones_like(loser), block.ramp_length)  # as the next step would have seen it
     write = CacheWrite(slot, kept, states[:, 0], own.keys[:, :, 0], own.values[:, :, 0], span, ages)
     return attended.output, _LayerStep(write, attended.mask[:, 0, :slots], attended.weights[:, :, 0], lost_mask > 0)
-
-
-def _check_margin(read_margin: float) -> None:
-    if not isinstance(read_margin, Real) or isinstance(read_margin, bool):
-        raise ValueError(f"read_margin={read_margin!r} must be a number")
-    if not (read_margin == 0 or 1 <= read_margin <= 100):
-        raise ValueError(f"read_margin={read_margin} must be 0, or between 1 and 100")
-
-
-def _check_reading(read_margin: float, ramp_gradient: bool, backend: str) -> None:
-    """Of spans that are learned, and of states that are kept."""
-    if not read_margin and not ramp_gradient:
-        raise ValueError("ramp_gradient=False needs a read_margin: else nothing asks for a span")
-    if read_margin and backend != "plain":
-        raise ValueError(f"read_margin={read_margin} needs backend='plain', the only one that tells what is read")
-
-
-def _check_sizes(
-    dim: int,
-    depth: int,
-    heads: int,
-    slots: int,
-    max_span: float,
-    ramp_length: float,
-    seq_len: int,
-    initial_span: float,
-    spans: str,
-    backend: str,
-    ramp_power: float,
-) -> None:
-    whole = {"dim": dim, "depth": depth, "heads": heads, "slots": slots, "seq_len": seq_len}
-    for name, value in whole.items():
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise ValueError(f"{name}={value!r} must be a whole number")
-    for name, number in {
-        "max_span": max_span,
-        "ramp_length": ramp_length,
-        "initial_span": initial_span,
-        "ramp_power": ramp_power,
-    }.items():
-        if not isinstance(number, Real) or isinstance(number, bool):
-            raise ValueError(f"{name}={number!r} must be a number")
-    greatest = torch.finfo(torch.float32).max
-    requirements = [
-        (
-            dim > 0 and dim % 2 == 0,
-            f"dim={dim} must be a positive even number (positions are sines and cosines)",
-        ),
-        (heads > 0 and dim % max(heads, 1) == 0, f"heads={heads} must divide dim={dim}"),
-        (depth > 0, f"depth={depth} must be at least 1"),
-        (slots >= 0, f"slots={slots} must be 0 (no memory) or more"),
-        (0 < max_span < greatest, f"max_span={max_span} must be greater than 0, and finite"),
-        (0 < ramp_length < greatest, f"ramp_length={ramp_length} must be greater than 0, and finite"),
-        (0 < ramp_power <= 100, f"ramp_power={ramp_power} must be greater than 0, and at most 100"),
-        (seq_len > 0, f"seq_len={seq_len} must be at least 1"),
-        (0 < initial_span < 1, f"initial_span={initial_span} is a share of max_span, between 0 and 1"),
-        (spans in get_args(Spans), f"spans={spans!r} must be one of {get_args(Spans)}"),
-        (backend in get_args(Backend), f"backend={backend!r} must be one of {get_args(Backend)}"),
-    ]
-    for met, message in requirements:
-        if not met:
-            raise ValueError(message)
