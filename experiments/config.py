@@ -144,9 +144,10 @@ class AgentConfig:
 
     policy: Literal["auto", "MlpPolicy", "CnnPolicy", "MultiInputPolicy"] = "auto"
     """Policy by SB3's names; auto chooses by the observations."""
-    extractor: Literal["auto", "minigrid", "default"] = "auto"
-    """What reads an observation: minigrid embeds MiniGrid's codes, default is SB3's for the policy, auto takes
-    minigrid for codes and default for everything else."""
+    extractor: Literal["auto", "minigrid", "minigrid-pooled", "default"] = "auto"
+    """What reads an observation: minigrid embeds MiniGrid's codes, minigrid-pooled sees besides what is in view,
+    wherever it stands, default is SB3's for the policy, auto takes minigrid for codes and default for everything
+    else."""
     net_arch: tuple[int, ...] | None = None
     """Hidden layers of the policy's and the value's own networks after the core, such as 64 64; None for the
     policy's default."""

@@ -87,8 +87,10 @@ def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Spa
     if agent.activation_fn is not None:
         kwargs["activation_fn"] = ACTIVATIONS[agent.activation_fn]
     # "auto" is the policy's own choice; "default" differs from it for MiniGrid's codes alone.
-    if agent.extractor == "minigrid":
+    if agent.extractor.startswith("minigrid"):
         kwargs["features_extractor_class"] = MiniGridExtractor
+        if agent.extractor == "minigrid-pooled":
+            kwargs["features_extractor_kwargs"] = {"pooled": True}
     elif agent.extractor == "default" and policy_name(agent, observations) == "MlpPolicy":
         kwargs["features_extractor_class"] = FlattenExtractor
     return kwargs | parse_pairs(agent.policy_args, "--policy-args")

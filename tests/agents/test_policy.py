@@ -301,6 +301,13 @@ def test_minigrid_codes_are_names_not_intensities() -> None:
     for i in range(4):
         for j in range(i):
             assert not torch.allclose(features[i], features[j])
+    pooled = MiniGridExtractor(space, features_dim=8, pooled=True)
+    torch.nn.init.zeros_(next(pooled.linear.parameters()))
+    moved = codes.clone()
+    moved[1, 0, 0, 0], moved[1, 2, 2, 0] = 0, 1
+    before, after = (pooled(part) for part in (codes, moved))
+    torch.testing.assert_close(before, after, msg="what is pooled is the same wherever it stands")
+    assert not torch.allclose(before[1], before[0], atol=1e-4), "and isn't blind"
     with pytest.raises(ValueError, match="MiniGridExtractor reads MiniGrid's codes"):
         MiniGridExtractor(box(3))
     with pytest.raises(ValueError, match="MiniGridExtractor reads MiniGrid's codes"):
