@@ -71,6 +71,8 @@ def check_argument(name: str, value: Any) -> None:
     """Raises a `ValueError` for a value that the argument of this name can't have; others than `ARGUMENTS` may."""
     if name in ARGUMENTS and not ARGUMENTS[name].permits(value):
         raise ValueError(f"{name}={value!r} must be {ARGUMENTS[name]}")
+    if name == "precision" and value not in PRECISIONS:
+        raise ValueError(f"precision={value!r} must be one of {', '.join(PRECISIONS)}")
 
 
 def check_arguments(given: Mapping[str, Any]) -> None:
@@ -82,7 +84,5 @@ def check_arguments(given: Mapping[str, Any]) -> None:
     Raises:
         ValueError: for the first that can't be, naming it.
     """
-    for name in ARGUMENTS:
+    for name in (*ARGUMENTS, "precision"):
         check_argument(name, given[name])
-    if given["precision"] not in PRECISIONS:
-        raise ValueError(f"precision={given['precision']!r} must be one of {', '.join(PRECISIONS)}")

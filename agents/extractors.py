@@ -26,7 +26,7 @@ class MiniGridExtractor(BaseFeaturesExtractor):
         pooled: whether to add the features of what is in view, wherever.
 
     Raises:
-        ValueError: for another observation space.
+        ValueError: for another observation space, or a `pooled` that is neither True nor False.
     """
 
     def __init__(
@@ -38,6 +38,8 @@ class MiniGridExtractor(BaseFeaturesExtractor):
                 f"MiniGridExtractor reads MiniGrid's codes, an integer Box (view, view, channels) of small numbers "
                 f"from 0 (high at most 63); got {observation_space}"
             )
+        if not isinstance(pooled, bool):
+            raise ValueError(f"pooled={pooled!r} must be True or False")
         assert isinstance(observation_space, spaces.Box)
         height, width, channels = observation_space.shape
         codes = int(observation_space.high.max()) + 1

@@ -138,7 +138,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         if kwargs.get("optimizer_class", torch.optim.Adam) is torch.optim.Adam:
             # SB3's epsilon, and one pass over each weight in place of ten.
             given = kwargs.get("optimizer_kwargs") or {}
-            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": not given.get("foreach")} | given
+            fused = not (given.get("foreach") or given.get("differentiable"))
+            kwargs["optimizer_kwargs"] = {"eps": 1e-5, "fused": fused} | given
         if features_extractor_class is MiniGridExtractor:
             features_dim = self.core_kwargs.get("dim", 128)
             # The extractor is made before the core, which would refuse it by this name.
@@ -476,7 +477,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         """Values, log-probabilities and entropies at an episode's first step; see `evaluate_segments`."""
         distribution, values = self._peek(obs, None, None)
         # As `forward` gives them; distributions of several numbers have them flat.
-        flat = actions.flatten(1) if isinstance(self.action_space, spaces.Box) else actions
+        flat = actions.reshape(len(actions), -1) if isinstance(self.action_space, spaces.Box) else actions
         return values, distribution.log_prob(flat), distribution.entropy()
 
 

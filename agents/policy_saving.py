@@ -110,7 +110,7 @@ def fitting_together() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """How its sizes fit was said when the model was made."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="slots=|initial_span=|batch_size=|n_steps=")
+        warnings.filterwarnings("ignore", message="slots=|initial_span=|batch_size=|n_steps=|forget_at_success=")
         yield
 
 

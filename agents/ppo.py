@@ -186,6 +186,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.seed, self._stats_window_size = None if seed is None else int(seed), int(stats_window_size)
         self.timings = Timings()
         """Seconds spent since `learn` began."""
+        self._told_of_silence = False
         self.use_masking: bool | None = None
         """As told to `learn`."""
         self._memory: Memory | None = None
@@ -221,7 +222,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
         )
         self.n_steps, self.n_epochs = int(self.n_steps), int(self.n_epochs)
-        if self.forget_at_success is not None and self._stats_window_size < self.n_envs:
+        if self._waits_to_forget and self._stats_window_size < self.n_envs:
             warnings.warn(
                 f"forget_at_success={self.forget_at_success:g} looks at the newest stats_window_size="
                 f"{self._stats_window_size} episodes, of {self.n_envs} environments: at first the shortest ones; take "
@@ -509,10 +510,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             ended = np.flatnonzero(step.dones).tolist()
             infos = [step.infos[i] for i in ended]
             self._update_info_buffer(infos, step.dones[ended])
-            if self.forget_at_success is not None and not all("is_success" in info for info in infos):
-                raise ValueError(
+            silent = not all("is_success" in info for info in infos)
+            if silent and self._waits_to_forget and not self._told_of_silence:
+                self._told_of_silence = True
+                warnings.warn(
                     f"forget_at_success={self.forget_at_success:g} needs environments that say at each episode's end "
-                    f"whether it succeeded, is_success in its info: this one didn't"
+                    f"whether it succeeded, is_success in its info: this one didn't, and doesn't count",
+                    stacklevel=2,
                 )
 
     def _count_episodes(self, episodes: Episodes) -> None:
@@ -537,9 +541,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert callable(self.clip_range)
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)
-        if self.policy.has_spans:
-            ceiling = self.expire_loss_coef if self._may_forget() else 0.0
-            self.span_coefficient = coefficient(self.memory_statistics["live_memories"], budget, ceiling)
+        # A file may say otherwise of a core without spans.
+        self.span_coefficient = 0.0
+        if self.policy.has_spans and self._may_forget():
+            live = self.memory_statistics["live_memories"]
+            self.span_coefficient = coefficient(live, budget, self.expire_loss_coef)
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):
@@ -589,6 +595,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)
         self._within_rollout = False
+
+    @property
+    def _waits_to_forget(self) -> bool:
+        return self.forget_at_success is not None and self.policy.has_spans
 
     def _may_forget(self) -> bool:
         """Whether memory is charged for: before a task is learned, what it needs to remember isn't known."""

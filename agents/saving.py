@@ -3,6 +3,7 @@
 import copy
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,7 +114,7 @@ def model_from_tree(
         ValueError: for environments with other spaces, for changes that no model can have, or other `policy_kwargs` or
             `use_sde` among them.
     """
-    for name, value in {**(custom_objects or {}), **(changes or {})}.items():
+    for name, value in chain((custom_objects or {}).items(), (changes or {}).items()):
         check_argument(name, value)
     given = dict(custom_objects or {}) | {name: value for name, value in (changes or {}).items() if name in _SCHEDULES}
     with fitting_together():

@@ -144,10 +144,11 @@ class AgentConfig:
 
     policy: Literal["auto", "MlpPolicy", "CnnPolicy", "MultiInputPolicy"] = "auto"
     """Policy by SB3's names; auto chooses by the observations."""
-    extractor: Literal["auto", "minigrid", "minigrid-pooled", "default"] = "auto"
-    """What reads an observation: minigrid embeds MiniGrid's codes, minigrid-pooled sees besides what is in view,
-    wherever it stands, default is SB3's for the policy, auto takes minigrid for codes and default for everything
-    else."""
+    extractor: Literal["auto", "minigrid", "default"] = "auto"
+    """What reads an observation: minigrid embeds MiniGrid's codes, default is SB3's for the policy, auto takes
+    minigrid for codes and default for everything else."""
+    pooled: bool = False
+    """Of MiniGrid's codes: whether what is in view is also seen as the same wherever it stands."""
     net_arch: tuple[int, ...] | None = None
     """Hidden layers of the policy's and the value's own networks after the core, such as 64 64; None for the
     policy's default."""
@@ -281,7 +282,7 @@ class TrainConfig:
             if value is not None:
                 check_within(name, value, low, high)
         stop, forget = self.stop_at_success, self.agent.forget_at_success
-        if stop is not None and forget is not None and stop <= forget:
+        if stop is not None and forget is not None and stop <= forget and self.core.memory == "expiring":
             raise UserError(
                 f"--stop-at-success {stop}: the training would end before --forget-at-success {forget} counts"
             )

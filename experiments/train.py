@@ -27,6 +27,7 @@ from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
 from agents.checkpoint import CheckpointError, CheckpointSeries, folder_lock
+from agents.extractors import is_minigrid_codes
 from envs.faults import EnvironmentFault
 from experiments import runs
 from experiments.arguments import parse_pairs
@@ -87,13 +88,14 @@ def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Spa
     if agent.activation_fn is not None:
         kwargs["activation_fn"] = ACTIVATIONS[agent.activation_fn]
     # "auto" is the policy's own choice; "default" differs from it for MiniGrid's codes alone.
-    if agent.extractor.startswith("minigrid"):
+    if agent.extractor == "minigrid":
         kwargs["features_extractor_class"] = MiniGridExtractor
-        if agent.extractor == "minigrid-pooled":
-            kwargs["features_extractor_kwargs"] = {"pooled": True}
     elif agent.extractor == "default" and policy_name(agent, observations) == "MlpPolicy":
         kwargs["features_extractor_class"] = FlattenExtractor
-    return kwargs | parse_pairs(agent.policy_args, "--policy-args")
+    kwargs |= parse_pairs(agent.policy_args, "--policy-args")
+    if agent.pooled and agent.extractor != "default" and is_minigrid_codes(observations):
+        kwargs["features_extractor_kwargs"] = {"pooled": True} | kwargs.get("features_extractor_kwargs", {})
+    return kwargs
 
 
 def learning_arguments(agent: AgentConfig, algorithm: type[BaseAlgorithm]) -> dict[str, Any]:

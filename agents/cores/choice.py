@@ -121,6 +121,9 @@ def core_maker(core: str | Callable[..., MemoryCore], given: Mapping[str, Any]) 
             f"the core has {', '.join(defaults) or 'none'}"
         )
     arguments = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
+    for name in ("depth", "seq_len"):
+        # Also of a core of one's own: its file would be refused.
+        check_size(name, given.get(name, 0))
     return partial(factory, **{**arguments, **given})
 
 

@@ -19,7 +19,7 @@ PRESET = Preset(
             gamma=0.997,
             # The outcome, a coin's fall for long, disturbs the values of no more than the last few steps.
             gae_lambda=0.8,
-            extractor="minigrid-pooled",
+            pooled=True,
             ent_coef=0.04,
             ent_coef_end=0.002,
         ),

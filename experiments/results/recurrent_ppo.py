@@ -90,7 +90,7 @@ def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str
 def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicyAlgorithm:
     policy_kwargs: dict[str, Any] = {}
     if config.agent.extractor != "default" and is_minigrid_codes(vec_env.observation_space):
-        sizes = {"features_dim": config.core.dim, "pooled": config.agent.extractor == "minigrid-pooled"}
+        sizes = {"features_dim": config.core.dim, "pooled": config.agent.pooled}
         policy_kwargs = {"features_extractor_class": MiniGridExtractor, "features_extractor_kwargs": sizes}
     algorithm = contrib.recurrent_ppo()
     model: OnPolicyAlgorithm = algorithm(
