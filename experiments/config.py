@@ -412,7 +412,7 @@ BenchRow = Literal[
 class BenchConfig:
     """Measure steps a second on this machine, side by side with sb3-contrib's RecurrentPPO of like size.
 
-    RecurrentPPO's loop over the steps of each minibatch alone costs it about a factor of three (docs/benchmarks.md).
+    RecurrentPPO's loop over the steps of each minibatch alone costs it a factor of 1.3 to 3.8 (docs/benchmarks.md).
     """
 
     env_id: Annotated[str, arg(name="env", metavar="ID")] = "MiniGrid-MemoryS13Random-v0"

@@ -45,7 +45,7 @@ def print_table(config: BenchConfig, results: list[dict[str, Any]]) -> None:
         console.print(
             "acting, env, update: shares of the time. env alone: steps/s of the same steps without an agent. ratio: "
             "steps/s over those of recurrent-ppo stock, whose loop over the steps of each minibatch alone costs it "
-            "about a factor of three."
+            "a factor of 1.3 to 3.8 (docs/benchmarks.md)."
         )
 
 
