@@ -1,5 +1,6 @@
 """What rollouts have in common, wherever their environments step: what `ExpireSpanPPO` asks of one."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -25,6 +26,12 @@ class Episodes(NamedTuple):
     returns: Float[np.ndarray, " episodes"]
     lengths: Int[np.ndarray, " episodes"]
     successes: Bool[np.ndarray, " episodes"]
+
+
+def window_reaches(successes: deque[Any], rate: float) -> bool:
+    """Whether the newest episodes succeed at this rate, of which there must be as many as the window holds: where
+    success ends an episode, those that end first are the successes."""
+    return len(successes) == successes.maxlen and sum(successes) / len(successes) >= rate
 
 
 class RolloutStep(NamedTuple):

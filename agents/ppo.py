@@ -25,7 +25,7 @@ from agents.actor import unvalidated
 from agents.argument_checks import check_arguments
 from agents.captured import Machinery
 from agents.checkpoint import CheckpointError, Tree
-from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings
+from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings, window_reaches
 from agents.core_checks import check_core
 from agents.cores import Memory
 from agents.finite import check_update
@@ -510,8 +510,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             ended = np.flatnonzero(step.dones).tolist()
             infos = [step.infos[i] for i in ended]
             self._update_info_buffer(infos, step.dones[ended])
-            silent = not all("is_success" in info for info in infos)
-            if silent and self._waits_to_forget and not self._told_of_silence:
+            looks = self._waits_to_forget and not self._told_of_silence
+            if looks and not all("is_success" in info for info in infos):
                 self._told_of_silence = True
                 warnings.warn(
                     f"forget_at_success={self.forget_at_success:g} needs environments that say at each episode's end "
@@ -604,9 +604,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """Whether memory is charged for: before a task is learned, what it needs to remember isn't known."""
         if self.forget_at_success is None:
             return True
-        successes = self.ep_success_buffer
-        assert successes is not None
-        return len(successes) == successes.maxlen and sum(successes) / len(successes) >= self.forget_at_success
+        assert self.ep_success_buffer is not None
+        return window_reaches(self.ep_success_buffer, self.forget_at_success)
 
     def _epoch(self, gradient: MinibatchGradient, logs: list[LossParts]) -> bool:
         """One pass over the segments; False once the policy has moved further than `target_kl` allows."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointSeries
+from agents.collection import window_reaches
 from experiments.runs import CHECKPOINTS, MODEL
 
 LINES_EVERY = 10.0
@@ -190,8 +191,7 @@ class StopAtSuccess(OurCallback):
         # At a step and not at a rollout's end: the weights that are kept are those that the newest episodes ended with.
         successes = self.model.ep_success_buffer
         if self._success is not None and self.locals["dones"].any() and successes is not None:
-            full = len(successes) == successes.maxlen
-            self.reached = full and sum(successes) / len(successes) >= self._success
+            self.reached = window_reaches(successes, self._success)
         return not self.reached
 
 

@@ -80,6 +80,11 @@ def policy_name(agent: AgentConfig, observations: spaces.Space[Any]) -> str:
     return "CnnPolicy" if is_image_space(observations) else "MlpPolicy"
 
 
+def embeds_codes(agent: AgentConfig, observations: spaces.Space[Any]) -> bool:
+    """Whether observations are MiniGrid's codes, and read as such."""
+    return agent.extractor != "default" and is_minigrid_codes(observations)
+
+
 def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Space[Any]) -> dict[str, Any]:
     """The policy's keyword arguments."""
     kwargs: dict[str, Any] = core.arguments()
@@ -93,7 +98,7 @@ def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Spa
     elif agent.extractor == "default" and policy_name(agent, observations) == "MlpPolicy":
         kwargs["features_extractor_class"] = FlattenExtractor
     kwargs |= parse_pairs(agent.policy_args, "--policy-args")
-    if agent.pooled and agent.extractor != "default" and is_minigrid_codes(observations):
+    if agent.pooled and embeds_codes(agent, observations):
         kwargs["features_extractor_kwargs"] = {"pooled": True} | kwargs.get("features_extractor_kwargs", {})
     return kwargs
 

@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.extractors import MiniGridExtractor, is_minigrid_codes
+from agents.extractors import MiniGridExtractor
 from experiments import contrib, runs
 from experiments.callbacks import (
     EntropySchedule,
@@ -32,7 +32,7 @@ from experiments.callbacks import (
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import user_errors
-from experiments.train import learning_arguments, logger_for, policy_name, style_of_progress
+from experiments.train import embeds_codes, learning_arguments, logger_for, policy_name, style_of_progress
 
 NAME = "recurrent-ppo"
 """As `--agents` has it."""
@@ -89,7 +89,7 @@ def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str
 
 def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicyAlgorithm:
     policy_kwargs: dict[str, Any] = {}
-    if config.agent.extractor != "default" and is_minigrid_codes(vec_env.observation_space):
+    if embeds_codes(config.agent, vec_env.observation_space):
         sizes = {"features_dim": config.core.dim, "pooled": config.agent.pooled}
         policy_kwargs = {"features_extractor_class": MiniGridExtractor, "features_extractor_kwargs": sizes}
     algorithm = contrib.recurrent_ppo()

@@ -159,7 +159,7 @@ def test_each_environment_explores_by_itself() -> None:
 
 
 class Rewards(BaseCallback):
-    """Keeps the first environment's reward arrays, as they are handed out."""
+    """Keeps each step's rewards, as they are handed out."""
 
     def _on_training_start(self) -> None:
         self.kept: list[np.ndarray] = []
