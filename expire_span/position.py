@@ -75,9 +75,11 @@ def log_positions(counts: Float[Tensor, "b h t n"], ages: Float[Tensor, "b t n"]
         counts: in [0, 1], how much each state counts for each query; 0 where it isn't visible.
         ages: of each state for each query; infinite in an empty slot.
     """
-    # The order is the same for every query.
-    newest_first = ages[:, -1:].argsort(-1)
-    place = newest_first.argsort(-1)[:, None].expand_as(counts)
-    ordered = counts.gather(-1, newest_first[:, None].expand_as(counts))
+    # The order is the same for every query. Pairs are compared, and not sorted, for which the compiler of CUDA writes a
+    # network of exchanges that it then takes minutes to translate.
+    age, index = ages[:, -1], torch.arange(ages.shape[-1], device=ages.device)
+    is_newer = (age[:, None] < age[..., None]) | ((age[:, None] == age[..., None]) & (index < index[:, None]))
+    place = is_newer.sum(-1)[:, None, None].expand_as(counts)
+    ordered = torch.zeros_like(counts).scatter(-1, place, counts)
     newer = ordered.cumsum(-1) - ordered
     return newer.log1p().gather(-1, place)

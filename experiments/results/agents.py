@@ -1,4 +1,4 @@
-"""The agents of the matrix. They differ in the core alone: what is learned with, and for how long, is the task's.
+"""The agents of the matrix. They differ in the core, and in what a task says suits one of them better (`own`).
 
 But for one, which isn't ours (`experiments.results.recurrent_ppo`).
 """
@@ -6,9 +6,11 @@ But for one, which isn't ours (`experiments.results.recurrent_ppo`).
 import dataclasses
 from collections.abc import Mapping
 
-from experiments.config import CoreConfig, Memory
+from experiments.config import CoreConfig, Memory, TrainConfig
 from experiments.errors import UserError, near_misses
 from experiments.results import recurrent_ppo
+from experiments.results.task import ResultsTask
+from experiments.settings import with_settings
 
 DEFAULT = ("expire-span", "transformer-xl", "lstm", "none")
 COMPARED = (*DEFAULT, recurrent_ppo.NAME)
@@ -26,26 +28,31 @@ _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 
 """A Transformer-XL with slots of its own; without a number it has the task's."""
 
 NAMES = (*_MEMORIES, *_SLOTS)
+OWN = tuple(_MEMORIES)
+"""Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
 
 
-def core_of(agent: str, core: CoreConfig) -> CoreConfig:
-    """The core that an agent has on a task.
-
-    Args:
-        agent: one of `NAMES`.
-        core: the task's, that of the expiring agent.
-
-    Raises:
-        UserError: for another name, with the near misses.
-    """
+def check_name(agent: str) -> None:
+    """Raises a `UserError` for a name that isn't one of `NAMES`, with the near misses."""
     if agent not in NAMES:
         raise UserError(f"--agents {agent}: no such agent: {near_misses(agent, NAMES)}")
+
+
+def config_of(agent: str, task: ResultsTask) -> TrainConfig:
+    """What an agent, one of `NAMES`, is trained with on a task."""
+    config = dataclasses.replace(task.config, core=_core_of(agent, task.config.core))
+    return with_settings(config, task.own.get("transformer-xl" if agent in _SLOTS else agent, {}))
+
+
+def _core_of(agent: str, core: CoreConfig) -> CoreConfig:
+    """The core that an agent has where the expiring one has this."""
     memory = _MEMORIES.get(agent, "transformer-xl")
-    if memory != "expiring":
-        # Where nothing expires, the count of all is the age, which carries over to longer ways as it is; with matches
-        # alone a Transformer-XL turned right half the time where it had always done (`experiments/LOG.md`).
-        core = dataclasses.replace(core, count_matches=False)
+    if memory == "expiring":
+        return core
+    # Where nothing expires, the count of all is the age, which carries over to longer ways as it is; with matches
+    # alone a Transformer-XL turned right half the time where it had always done (`experiments/LOG.md`).
+    core = dataclasses.replace(core, memory=memory, count_matches=False)
     if memory == "transformer-xl":
         # Nothing fades: its slot is needed before its span ends.
-        return dataclasses.replace(core, memory=memory, slots=_SLOTS.get(agent, core.slots), ramp_length=1.0)
-    return dataclasses.replace(core, memory=memory)
+        return dataclasses.replace(core, slots=_SLOTS.get(agent, core.slots), ramp_length=1.0)
+    return core

@@ -31,7 +31,7 @@ class Cell:
     seed: int
     definition: ResultsTask
     config: TrainConfig
-    """The task's settings, with the agent's core and the seed."""
+    """The task's settings for the agent, with the seed."""
     run_dir: Path
     record: Path
     """The small file of its result."""
@@ -72,7 +72,7 @@ def cells(config: ResultsConfig) -> list[Cell]:
             raise UserError(f"--{flag} {twice}: is given twice")
     definitions = {tasks.short_name(name): tasks.load(name) for name in names}
     for agent in chosen:
-        agents.core_of(agent, TrainConfig().core)
+        agents.check_name(agent)
     result = [
         cell(config, task, definition, agent, seed)
         for task, definition in definitions.items()
@@ -86,13 +86,12 @@ def cells(config: ResultsConfig) -> list[Cell]:
 
 def cell(config: ResultsConfig, task: str, definition: ResultsTask, agent: str, seed: int) -> Cell:
     """A cell of the matrix whose files lie where `config` says."""
-    core = agents.core_of(agent, definition.config.core)
     return Cell(
         task,
         agent,
         seed,
         definition,
-        dataclasses.replace(definition.config, core=core, seed=seed),
+        dataclasses.replace(agents.config_of(agent, definition), seed=seed),
         Path(config.runs) / task / agent / f"seed{seed}",
         Path(config.data) / task / agent / f"seed{seed}.json",
     )
@@ -147,7 +146,7 @@ def found(config: ResultsConfig) -> list[tuple[Cell, RunRecord]]:
     for name in config.tasks or tasks.names():
         task, definition = tasks.short_name(name), tasks.load(name)
         for agent in chosen:
-            agents.core_of(agent, definition.config.core)
+            agents.check_name(agent)
             paths = (Path(config.data) / task / agent).glob("seed*.json")
             records = sorted((read_record(path) for path in paths), key=lambda record: record.seed)
             result += [(cell(config, task, definition, agent, record.seed), record) for record in records]

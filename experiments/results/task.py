@@ -1,7 +1,8 @@
 """What a task of the matrix is, settings and judgement in one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from experiments.config import TrainConfig
 
@@ -28,13 +29,16 @@ class ResultsTask:
     title: str
     """A few words for tables and pictures."""
     config: TrainConfig
-    """What the expiring agent is trained with; the other agents differ in the core alone."""
+    """What the expiring agent is trained with; the other agents differ in the core, and in `own`."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     """How it is judged."""
     objective: Literal["success_rate", "mean_return"] = "success_rate"
     """What the training is for."""
     goal: float = 0.95
     """The objective in training at which a run is said to have learned the task."""
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By agent (`agents.OWN`) the settings of core and agent that suit it better than `config`'s, by name, found before
+    its runs and on other seeds than theirs."""
 
     @property
     def measure(self) -> str:

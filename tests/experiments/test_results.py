@@ -27,6 +27,7 @@ from experiments.results.matrix import cells, differences
 from experiments.results.record import read_record
 from experiments.results.report import BEGIN, END
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
+from experiments.settings import setting, with_settings
 from experiments.train import build_model
 from tests.experiments.conftest import Cli
 from tests.experiments.test_errors import check
@@ -111,7 +112,7 @@ def test_an_evaluation_that_cant_be_is_told_before_the_training(
 @pytest.mark.parametrize("name", tasks.names())
 def test_every_task_and_agent_can_be_made(name: str) -> None:
     """Catches: settings with which a lease of a GPU ends in an error at the first run, or that differ between agents in
-    more than the core; an evaluation whose arguments its environment doesn't have."""
+    more than the core and what the task says; an evaluation whose arguments its environment doesn't have."""
     task = tasks.load(name)
     few = dataclasses.replace(task.config.env, n_envs=2, n_workers=1)
     if few.vec_env == "subprocess":
@@ -121,13 +122,16 @@ def test_every_task_and_agent_can_be_made(name: str) -> None:
     make(judged).close()
     matrix = cells(ResultsConfig(tasks=(name,), agents=(*agents.DEFAULT, "transformer-xl-8"), seeds=(3,)))
     for cell in matrix:
-        assert dataclasses.replace(cell.config, core=task.config.core, seed=0) == task.config
+        own = task.own.get("transformer-xl" if "-xl" in cell.agent else cell.agent, {})
+        shared = with_settings(cell.config, {name: setting(task.config, name) for name in own})
+        assert dataclasses.replace(shared, core=task.config.core, seed=0) == task.config
+        assert {name: setting(cell.config, name) for name in own} == own
         small = dataclasses.replace(cell.config.agent, compile=False, batch_size=2 * cell.config.agent.n_steps)
         build_model(dataclasses.replace(cell.config, env=few, agent=small), vec_env, torch.device("cpu"))
     vec_env.close()
     slots = {cell.agent: cell.config.core.slots_of_a_layer for cell in matrix}
-    own = task.config.core.slots
-    assert slots == {"expire-span": own, "transformer-xl": own, "transformer-xl-8": 8, "lstm": None, "none": 0}
+    same = task.config.core.slots
+    assert slots == {"expire-span": same, "transformer-xl": same, "transformer-xl-8": 8, "lstm": None, "none": 0}
 
 
 @pytest.mark.parametrize(
@@ -165,6 +169,10 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
         ({"evaluation": 5}, "evaluation must be an object"),
         ({"objective": "success"}, "objective 'success': must be one of success_rate, mean_return"),
         ({"config": {"core": {"slotz": 5}}}, "short.json: core has no setting 'slotz'"),
+        ({"own": {"lstn": {}}}, "own has no agent 'lstn': did you mean lstm?"),
+        ({"own": {"lstm": {"batch": 5}}}, "own lstm has no 'batch': did you mean batch_size"),
+        ({"own": {"lstm": {"batch_size": "few"}}}, "own lstm batch_size 'few': must be a whole number"),
+        ({"own": ["lstm"]}, "own must be an object of agents"),
     ],
 )
 def test_wrong_task_files(cli: Cli, folder: Path, change: dict[str, Any], said: str) -> None:

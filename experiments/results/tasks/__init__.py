@@ -1,20 +1,23 @@
 """The tasks of the matrix, one small module each: `memory_s9.py` is `--tasks memory-s9`. A file of one's own is one.
 
-Such a file is a preset's (`experiments/preset_file.py`) with up to three entries more: `evaluation` (with `episodes`,
-`env_args`, `measure` and `turns`), `objective` and `goal`, each as in `ResultsTask`.
+Such a file is a preset's (`experiments/preset_file.py`) with up to four entries more: `evaluation` (with `episodes`,
+`env_args`, `measure` and `turns`), `objective`, `goal` and `own`, each as in `ResultsTask`.
 """
 
 import dataclasses
 import importlib
 import json
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments import preset_file
 from experiments.arguments import merged
+from experiments.config import AgentConfig, CoreConfig
 from experiments.environments import make
 from experiments.errors import UserError, near_misses, user_errors
+from experiments.results import agents
 from experiments.results.task import Evaluation, ResultsTask
 from experiments.settings import described, is_of, kinds
 
@@ -50,11 +53,11 @@ def _read(path: Path) -> ResultsTask:
     config = preset_file.read(path, "--tasks")
     record = json.loads(path.read_bytes())
     arguments: dict[str, Any] = {name: record[name] for name in ("objective", "goal") if name in record}
-    _check(path, "", arguments, ResultsTask)
+    _check(path, "", arguments, kinds(ResultsTask))
     evaluation = record.get("evaluation", {})
     if not isinstance(evaluation, dict):
         raise UserError(f"--tasks {path}: evaluation must be an object, such as {{'episodes': 100}}")
-    _check(path, "evaluation ", evaluation, Evaluation)
+    _check(path, "evaluation ", evaluation, kinds(Evaluation))
     evaluation = {name: tuple(value) if isinstance(value, list) else value for name, value in evaluation.items()}
     judged = Evaluation(**evaluation)
     if judged.episodes < 1:
@@ -67,11 +70,26 @@ def _read(path: Path) -> ResultsTask:
     with user_errors(UserError, prefix=f"--tasks {path}: evaluation: "):
         env_args = merged(config.env.env_args, judged.env_args, "env_args")
         make(dataclasses.replace(config.env, env_args=env_args)).close()
-    return ResultsTask(str(record.get("title", path.stem)), config, judged, **arguments)
+    task = ResultsTask(str(record.get("title", path.stem)), config, judged, **arguments)
+    return dataclasses.replace(task, own=_read_own(path, record.get("own", {})))
 
 
-def _check(path: Path, where: str, values: dict[str, Any], section: type[Any]) -> None:
-    known = kinds(section)
+def _read_own(path: Path, own: Any) -> dict[str, dict[str, Any]]:
+    """The settings that agents have of their own, lists as tuples."""
+    if not isinstance(own, dict) or not all(isinstance(values, dict) for values in own.values()):
+        raise UserError(f"--tasks {path}: own must be an object of agents, such as {{'lstm': {{'batch_size': 256}}}}")
+    known = {name: kind for section in (CoreConfig, AgentConfig) for name, kind in kinds(section).items()}
+    for agent, values in own.items():
+        if agent not in agents.OWN:
+            raise UserError(f"--tasks {path}: own has no agent {agent!r}: {near_misses(agent, agents.OWN)}")
+        _check(path, f"own {agent} ", values, known)
+    return {
+        agent: {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for agent, values in own.items()
+    }
+
+
+def _check(path: Path, where: str, values: dict[str, Any], known: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name not in known:
             raise UserError(f"--tasks {path}: {where}has no {name!r}: {near_misses(name, known)}")

@@ -1,15 +1,17 @@
 """The Corridor of 3 to 200 cells."""
 
 from experiments.config import TrainConfig
-from experiments.results.common import batched, corridor_agent, corridor_core
+from experiments.results.common import batched, corridor_agent, corridor_core, own_of_lstm
 from experiments.results.task import ResultsTask
 
+AGENT = corridor_agent(slots=256, memory_budget_end=8)
 TASK = ResultsTask(
     title="Corridor up to 200",
     config=TrainConfig(
         env=batched("ExpireSpan/Corridor-v0", "min_length=3", "max_length=200", n_envs=512),
         core=corridor_core(slots=256),
-        agent=corridor_agent(slots=256, memory_budget_end=8),
+        agent=AGENT,
         total_timesteps=10_000_000,
     ),
+    own=own_of_lstm(AGENT),
 )

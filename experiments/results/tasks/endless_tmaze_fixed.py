@@ -3,9 +3,18 @@
 import dataclasses
 
 from experiments.config import TrainConfig
-from experiments.results.common import batched, tmaze_agent, tmaze_core
+from experiments.results.common import batched, own_of_lstm, tmaze_agent, tmaze_core
 from experiments.results.task import Evaluation, ResultsTask
 
+AGENT = dataclasses.replace(
+    tmaze_agent(slots=64),
+    batch_size=4096,
+    # Where every turn is right, advantages are noise, and divided by their own deviation they undo what was
+    # learned more often.
+    min_advantage_std=0.1,
+    ent_coef=0.01,
+    ent_coef_end=0.001,
+)
 TASK = ResultsTask(
     title="Endless T-Maze, fixed",
     config=TrainConfig(
@@ -14,18 +23,11 @@ TASK = ResultsTask(
         ),
         # Trained on one length alone, it is judged on another, where other states are alive between two cues.
         core=dataclasses.replace(tmaze_core(slots=64), count_matches=True),
-        agent=dataclasses.replace(
-            tmaze_agent(slots=64),
-            batch_size=4096,
-            # Where every turn is right, advantages are noise, and divided by their own deviation they undo what was
-            # learned more often.
-            min_advantage_std=0.1,
-            ent_coef=0.01,
-            ent_coef_end=0.001,
-        ),
+        agent=AGENT,
         total_timesteps=8_000_000,
     ),
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=20", "max_steps=27000"), measure="correct_turn_rate", turns=1000
     ),
+    own=own_of_lstm(AGENT),
 )

@@ -1,18 +1,21 @@
 """The Endless T-Maze, its corridors of 3 to 20 cells; judged on 1,000 corridors in a row, of 3 to 40."""
 
 from experiments.config import TrainConfig
-from experiments.results.common import batched, tmaze_agent, tmaze_core
+from experiments.results.common import batched, own_of_lstm, tmaze_agent, tmaze_core
 from experiments.results.task import Evaluation, ResultsTask
 
+AGENT = tmaze_agent(slots=64)
 TASK = ResultsTask(
     title="Endless T-Maze, uniform",
     config=TrainConfig(
         env=batched("ExpireSpan/EndlessTMaze-v0", "min_length=3", "max_length=20", "max_steps=200", n_envs=64),
         core=tmaze_core(slots=64),
-        agent=tmaze_agent(slots=64),
+        agent=AGENT,
         total_timesteps=2_000_000,
     ),
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=40", "max_steps=28000"), measure="correct_turn_rate", turns=1000
     ),
+    # A Transformer-XL tells by the count of matches which of its many cues is the newest.
+    own={**own_of_lstm(AGENT), "transformer-xl": {"count_matches": True}},
 )

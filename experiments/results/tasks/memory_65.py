@@ -15,8 +15,15 @@ TASK = ResultsTask(
         # MiniGrid's own limit is 21,125 steps.
         env=batched("ExpireSpan/Memory-v0", "size=65", "random_length=True", "max_steps=800"),
         core=dataclasses.replace(MEMORY_CORE, max_span=1024),
-        agent=MEMORY_AGENT,
-        total_timesteps=120_000_000,
+        agent=dataclasses.replace(
+            MEMORY_AGENT,
+            # What the cue showed is seen as the same wherever it stands, or it may never be found to say where to go.
+            pooled=True,
+            # That is found late, and memories that are charged for before have lost the cue by then.
+            forget_at_success=0.98,
+            stats_window_size=2048,
+        ),
+        total_timesteps=60_000_000,
     ),
     evaluation=Evaluation(env_args=("random_length=False",)),
 )
