@@ -1,7 +1,8 @@
 """The report: tables between two markers of a page, and pictures, from the results alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ PICTURES = Path("docs") / "results"
 """In the page's folder."""
 
 _HEAD = (
-    *("agent", "seeds", "{}", "lowest", "levels", "learned", "steps to {}", "minutes to {}"),
+    *("agent", "seeds", "{}", "lowest", "levels", "in training", "learned", "steps to {}", "minutes to {}"),
     *("live memories", "slots", "episode length", "peak MiB", "steps/s"),
 )
 _NEW_PAGE = f"# Results\n\n{BEGIN}\n{END}\n"
@@ -89,11 +90,18 @@ def _section(task: str, results: Results) -> str:
         f"{' with ' + ' '.join(judged.env_args) if judged.env_args else ''}, likeliest actions"
         f"{f'; turns missing of {judged.turns:,} an episode are wrong' if judged.turns else ''}."
     )
+    own = [f"{agent} with {_settings(values)}" for agent, values in definition.own.items()]
+    if own:
+        how += f" Settings of their own: {'; '.join(own)}."
     measure = definition.measure.replace("_", " ")
     by_agent = _by_agent(results)
     head = [name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]
     table = _table(head, [_row(definition, agent, records) for agent, records in by_agent.items()])
     return f"### {definition.title}\n\n{how}\n\n{table}\n\nAgain:\n\n```sh\n{_again(task, by_agent)}\n```"
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}` {value}" for name, value in values.items())
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -142,6 +150,11 @@ def _levels(records: Sequence[RunRecord]) -> str:
     return f"{solved} of {sum(evaluation['levels'] for evaluation in counted)}" if counted else ""
 
 
+def _last(curve: Sequence[float | None]) -> float | None:
+    """The last value of a curve that has one."""
+    return next((value for value in reversed(curve) if value is not None), None)
+
+
 def _lowest(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{min(known):.3f}" if known else ""
@@ -157,6 +170,7 @@ def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> l
         _with_interval(scores),
         _lowest(scores),
         _levels(records),
+        _mean([_last(record.curve[definition.objective]) for record in records], ".3f"),
         f"{len(learned)} of {len(records)}",
         _mean([record.goal_steps for record in learned], ",.0f"),
         _mean([None if record.goal_seconds is None else record.goal_seconds / 60 for record in learned], ",.1f"),
@@ -189,9 +203,9 @@ def _total(records: Sequence[RunRecord]) -> str:
     commits = sorted({_commit(record) for record in records})
     return (
         "Means are interquartile means over the seeds, in brackets the 95 % bootstrap interval; lowest is the worst "
-        "seed, levels those solved of all that there are, over all seeds; learned are runs whose success in "
-        "training, by sampled actions, reached the goal at some time, steps and minutes to it theirs; live memories "
-        "are those of a step and layer.\n\n"
+        "seed, levels those solved of all that there are, over all seeds; in training is the objective at its end, by "
+        "sampled actions; learned are runs in which it reached the goal at some time, steps and minutes to it theirs; "
+        "live memories are those of a step and layer.\n\n"
         f"{len(records)} runs, {hours:.2f} hours of training on {devices or 'no device'}; "
         f"sources: {', '.join(commits) or 'none'}."
     )

@@ -50,6 +50,7 @@ TASK = {
     },
     "evaluation": {"episodes": 5, "env_args": ["max_steps=12"]},
     "goal": 0.01,
+    "own": {"lstm": {"batch_size": 32}},
 }
 SECONDS = ("seconds", "goal_seconds", "steps_per_second", "peak_memory_mib")
 
@@ -189,7 +190,7 @@ def test_wrong_task_files(cli: Cli, folder: Path, change: dict[str, Any], said: 
 
 def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> None:
     """Catches: a run that is done again, a report that needs the run folders, one that eats the page's prose or that
-    isn't the same twice, results of other settings mixed in."""
+    isn't the same twice, results of other settings mixed in, an agent's own settings that it isn't trained with."""
     done = cli(*words(folder))
     assert (done.status, done.out) == (0, "4 done\n"), done.err
     results = sorted((folder / "data" / "short").rglob("*.json"))
@@ -202,6 +203,7 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
         assert (record.steps, record.device_name != "", len(record.settings_hash)) == (STEPS, True, 16)
         assert record.curve["steps"] == list(range(128, STEPS + 1, 128))
         assert record.evaluation["episodes"] == 5
+        assert record.settings["agent.batch_size"] == (32 if record.agent == "lstm" else 64)
         assert record.evaluation["env_args"]["max_steps"] == 12
         assert (record.slots, "live_memories" in record.curve) == (
             (6, True) if record.agent != "lstm" else (None, False)
@@ -229,8 +231,13 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
     assert first.startswith("Before.\n")
     assert first.endswith(f"{END}\nAfter.\n")
     score = r"([01]\.\d{3})"
-    row = re.search(rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \|  \| 2 of 2 \|", first, re.M)
+    row = re.search(
+        rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \|  \| {score} \| 2 of 2 \|", first, re.M
+    )
     assert row is not None
+    ends = [read_record(path).curve["success_rate"][-1] for path in results[:2]]
+    assert float(row[5]) == pytest.approx(np.array(ends, dtype=float).mean(), abs=6e-4)
+    assert "Settings of their own: lstm with `batch_size` 32." in first
     # Of two seeds the lowest is the interval's lower end.
     assert row[4] == row[2] <= row[1]
     overview = re.search(r"^\| .* \| success rate \| ([01]\.\d{3})", first, re.M)
