@@ -157,11 +157,11 @@ def _by_content(queries: Float[Tensor, "b h t d"], projections: Projections) -> 
 
 
 def _product(rows: Float[Tensor, "b h t i"], matrix: Float[Tensor, "b h i j"]) -> Float[Tensor, "b h t j"]:
-    """A matrix product; of a single row as a sum, which compiles to one pass over the matrix.
+    """A matrix product; of a single row as a sum where that compiles to one pass over the matrix, or runs on CUDA.
 
     CUDA's library takes four times as long for a row by a small matrix, batch after batch.
     """
-    if rows.shape[2] == 1:
+    if rows.shape[2] == 1 and (rows.is_cuda or torch.compiler.is_compiling()):
         return (rows.mT * matrix).sum(2, keepdim=True)
     return rows @ matrix
 

@@ -7,7 +7,7 @@ gate says what counts; here the expire mask does, and if wanted such a gate, wit
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -75,11 +75,25 @@ def log_positions(counts: Float[Tensor, "b h t n"], ages: Float[Tensor, "b t n"]
         counts: in [0, 1], how much each state counts for each query; 0 where it isn't visible.
         ages: of each state for each query; infinite in an empty slot.
     """
-    # The order is the same for every query. Pairs are compared, and not sorted, for which the compiler of CUDA writes a
-    # network of exchanges that it then takes minutes to translate.
-    age, index = ages[:, -1], torch.arange(ages.shape[-1], device=ages.device)
-    is_newer = (age[:, None] < age[..., None]) | ((age[:, None] == age[..., None]) & (index < index[:, None]))
-    place = is_newer.sum(-1)[:, None, None].expand_as(counts)
-    ordered = torch.zeros_like(counts).scatter(-1, place, counts)
+    # The order is the same for every query.
+    newest_first = newest_first_by_pairs if torch.compiler.is_compiling() and ages.is_cuda else newest_first_by_sorting
+    order = newest_first(ages[:, -1])[:, None, None].expand_as(counts)
+    ordered = counts.gather(-1, order)
     newer = ordered.cumsum(-1) - ordered
-    return newer.log1p().gather(-1, place)
+    return torch.zeros_like(newer).scatter(-1, order, newer.log1p())
+
+
+def newest_first_by_sorting(ages: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+    """The states from the youngest on; those of one age, such as empty slots, as they come."""
+    return ages.argsort(dim=-1, stable=True)
+
+
+def newest_first_by_pairs(ages: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+    """The same for Inductor on CUDA, which makes of a sort a network of exchanges that is slow to compile.
+
+    Comparisons of each with each it fuses into one pass, and holds no n by n numbers at any time.
+    """
+    index = torch.arange(ages.shape[-1], device=ages.device)
+    one, other = ages[..., None], ages[:, None]
+    place = ((other < one) | ((other == one) & (index < index[:, None]))).sum(-1)
+    return torch.empty_like(place).scatter(-1, place, index.expand_as(place))

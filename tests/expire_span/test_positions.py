@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from expire_span import ExpireSpanCore
 from expire_span.attention import CausalAttention, Projection
-from expire_span.position import log_positions
+from expire_span.position import log_positions, newest_first_by_pairs, newest_first_by_sorting
 
 INF = torch.inf
 
@@ -28,6 +28,15 @@ def test_while_all_counts_a_position_is_the_age() -> None:
     positions = log_positions((ages >= 0).float()[:, None], ages)
     seen = ages >= 0
     torch.testing.assert_close(positions[:, 0][seen], (1 + ages[seen]).log())
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 1, 2, 3, 4, INF]), min_size=7, max_size=7), min_size=1, max_size=3))
+def test_the_order_is_the_same_however_it_is_made(ages: list[list[float]]) -> None:
+    """Would catch states that are lost or doubled where ages are alike, as those of empty slots, on CUDA alone."""
+    of_all = torch.tensor(ages)
+    by_sorting = newest_first_by_sorting(of_all)
+    assert newest_first_by_pairs(of_all).tolist() == by_sorting.tolist()
+    assert by_sorting.tolist() == [sorted(range(7), key=row.__getitem__) for row in ages]
 
 
 @settings(max_examples=25)
