@@ -38,12 +38,11 @@ class RolloutStep(NamedTuple):
     """One step of all environments, by the names that SB3's callbacks know.
 
     Tensors lie on the policy's device, in the rollout's buffer: the next rollout overwrites them. Where environments
-    are tensors, `new_obs`, `rewards`, `clipped_actions` and `infos` stay empty, and `dones` tell at the last step who
-    ended an episode in the rollout.
+    are tensors, `new_obs`, `clipped_actions` and `infos` stay empty.
     """
 
     new_obs: Any
-    rewards: Any
+    rewards: Float[np.ndarray, " n_envs"]
     dones: Bool[np.ndarray, " n_envs"]
     infos: Sequence[dict[str, Any]]
     actions: Tensor
@@ -52,7 +51,7 @@ class RolloutStep(NamedTuple):
     clipped_actions: Any = None
     """The actions as the environments got them."""
     episodes: Episodes | None = None
-    """Those of the whole rollout, at its last step, where `infos` don't tell of them."""
+    """Where `infos` don't tell of them: at a rollout's last step its newest, before none."""
 
 
 class Position(NamedTuple):
@@ -87,11 +86,11 @@ class Rollout(Protocol):
         ...
 
     def steps(self) -> Iterator[RolloutStep]:
-        """Does a step at each call of `next`, `n_steps` times."""
+        """A step at each call of `next`, `n_steps` times."""
         ...
 
     def stop(self) -> None:
-        """Lets no step begin any more; one that environments are at is still waited for."""
+        """Lets no step begin any more that needn't; one that environments are at is still waited for."""
         ...
 
     def position(self) -> Position:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
@@ -58,20 +57,11 @@ class ActingStep(nn.Module):
         step = policy.core.step(policy._embedded(obs), cache, episode_starts)
         distribution, values = policy._heads(step.output)
         return {
-            "actions": self._env_actions(distribution.get_actions(deterministic=True)),
+            "actions": policy.env_actions(distribution.get_actions(deterministic=True)),
             **_parameters(distribution),
             "values": values,
             "state": tensors_by_name(cache.written(step.write)),
         }
-
-    def _env_actions(self, actions: Tensor) -> Tensor:
-        """`ExpireSpanActorCriticPolicy.to_env_actions`, on tensors."""
-        space = self.policy.action_space
-        actions = actions.reshape(-1, *(space.shape or ()))
-        if not isinstance(space, spaces.Box):
-            return actions
-        low, high = (torch.as_tensor(bound, device=actions.device) for bound in (space.low, space.high))
-        return low + (high - low) * (actions + 1) / 2 if self.policy.squash_output else actions.clamp(low, high)
 
 
 def export_step(policy: ExpireSpanActorCriticPolicy, n_envs: int | None, path: str | os.PathLike[str]) -> Path:

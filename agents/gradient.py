@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -14,6 +15,20 @@ from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
 
 
+class GradientSettings(NamedTuple):
+    """What a program is made for: with others it is another one."""
+
+    segments: int
+    """Of a minibatch."""
+    clips_value: bool
+    normalize_advantage: bool
+    """To mean 0 and deviation 1 in each minibatch."""
+    min_advantage_std: float
+    """The least deviation that advantages are divided by."""
+    max_grad_norm: float
+    """The gradient's norm is cut to it."""
+
+
 class MinibatchGradient:
     """Reads a minibatch from the buffer and leaves the gradient in the policy's parameters, its norm cut.
 
@@ -21,10 +36,7 @@ class MinibatchGradient:
         policy: whose parameters.
         buffer: the rollout.
         weights: of the loss's parts, until `weigh`.
-        segments: of a minibatch.
-        normalize_advantage: to mean 0 and deviation 1 in each minibatch.
-        min_advantage_std: the least deviation that advantages are divided by.
-        max_grad_norm: the gradient's norm is cut to it.
+        settings: of the program.
         machinery: whether to compile the loss, and to capture a CUDA graph of it and its gradient.
     """
 
@@ -33,15 +45,10 @@ class MinibatchGradient:
         policy: ExpireSpanActorCriticPolicy,
         buffer: SegmentRolloutBuffer,
         weights: Weights,
-        segments: int,
-        normalize_advantage: bool,
-        min_advantage_std: float,
-        max_grad_norm: float,
+        settings: GradientSettings,
         machinery: Machinery,
     ) -> None:
-        self._policy, self._buffer, self._weights = policy, buffer, weights
-        self._normalization = normalize_advantage, min_advantage_std
-        self._max_grad_norm = max_grad_norm
+        self._policy, self._buffer, self._weights, self._settings = policy, buffer, weights, settings
         self._loss = compiled(ppo_loss, machinery.device) if machinery.compiles else ppo_loss
         self._parameters = _learning(policy)
         # Parts of one flat tensor for each data type, so that a norm, or a factor, is one operation, not one for each
@@ -52,7 +59,7 @@ class MinibatchGradient:
             self._flat[dtype] = torch.zeros_like(parameters_to_vector(alike).detach())
             parts[dtype] = iter(self._flat[dtype].split([parameter.numel() for parameter in alike]))
         self._gradients = [next(parts[parameter.dtype]).view_as(parameter) for parameter in self._parameters]
-        self._rows = torch.zeros(segments, dtype=torch.long, device=policy.device)
+        self._rows = torch.zeros(settings.segments, dtype=torch.long, device=policy.device)
         self._parts = torch.zeros(len(LossParts._fields), device=policy.device)
         # The loss compiles its own gradient; cutting it compiles to nothing faster.
         self._machinery = machinery._replace(compiles=False)
@@ -71,11 +78,12 @@ class MinibatchGradient:
             self._run()
         return LossParts(*self._parts.clone())
 
-    @property
-    def is_of_all(self) -> bool:
-        """Whether these are still the parameters that learn: some may have been frozen since, or let go."""
+    def fits(self, settings: GradientSettings) -> bool:
+        """Whether it was made for these settings, and for the parameters that learn now: some may have been frozen
+        since, or let go."""
         now = _learning(self._policy)
-        return len(now) == len(self._parameters) and all(map(operator.is_, now, self._parameters))
+        same = len(now) == len(self._parameters) and all(map(operator.is_, now, self._parameters))
+        return same and settings == self._settings
 
     def weigh(self, weights: Weights) -> None:
         """Takes other weights of the loss's parts, into the tensors that a captured graph reads."""
@@ -85,14 +93,15 @@ class MinibatchGradient:
 
     def _program(self, rows: Int[Tensor, " segments"]) -> None:
         batch = self._buffer.minibatch(rows)
-        parts = self._loss(self._policy, batch, self._weights, *self._normalization)
+        settings = self._settings
+        parts = self._loss(self._policy, batch, self._weights, settings.normalize_advantage, settings.min_advantage_std)
         gradients = torch.autograd.grad(parts.loss, self._parameters, materialize_grads=True)
         for dtype, flat in self._flat.items():
             torch.cat([gradient.flatten() for gradient in gradients if gradient.dtype == dtype], out=flat)
         norms = [flat.norm() for flat in self._flat.values()]
         norm = norms[0] if len(norms) == 1 else torch.stack([one.float() for one in norms]).norm()
         for flat in self._flat.values():
-            flat.mul_((self._max_grad_norm / (norm + 1e-6)).clamp(max=1))
+            flat.mul_((settings.max_grad_norm / (norm + 1e-6)).clamp(max=1))
             # One that isn't finite would cost all that was learned; `check_update` tells of it afterwards.
             flat.masked_fill_(~norm.isfinite(), 0)
         self._parts.copy_(torch.stack([part.detach() for part in parts]))

@@ -113,6 +113,9 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     """
 
     core: MemoryCore
+    _low: Tensor | None
+    """A Box's bounds of actions."""
+    _high: Tensor | None
 
     def __init__(
         self,
@@ -172,6 +175,9 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
         self._memory_shapes = _shapes(self.core.empty_memory(1))
+        box = self.action_space if isinstance(self.action_space, spaces.Box) else None
+        for name, bound in (("_low", box and box.low), ("_high", box and box.high)):
+            self.register_buffer(name, None if bound is None else torch.as_tensor(bound).clone(), persistent=False)
         self._begin_versions()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -410,13 +416,16 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         return (actions if vectorized else actions.squeeze(0)), step.state
 
     def to_env_actions(self, actions: Shaped[Tensor, " n_envs *action"]) -> np.ndarray:
-        """Actions as the environment takes them: on the host, unsquashed or clipped to a Box's bounds."""
-        env_actions = actions.cpu().numpy().reshape(len(actions), *(self.action_space.shape or ()))
-        if isinstance(self.action_space, spaces.Box):
-            if self.squash_output:
-                return self.unscale_action(env_actions)
-            env_actions = np.clip(env_actions, self.action_space.low, self.action_space.high)
-        return env_actions
+        """Actions as environments on the host take them, see `env_actions`."""
+        return self.env_actions(actions).cpu().numpy()
+
+    def env_actions(self, actions: Shaped[Tensor, " n_envs *action"]) -> Shaped[Tensor, " n_envs *shape"]:
+        """Actions as the environment takes them: unsquashed or clipped to a Box's bounds, in the space's shape."""
+        actions = actions.reshape(-1, *(self.action_space.shape or ()))
+        low, high = self._low, self._high
+        if low is None or high is None:
+            return actions
+        return low + 0.5 * (actions + 1) * (high - low) if self.squash_output else actions.clamp(low, high)
 
     def get_distribution(
         self,

@@ -29,14 +29,14 @@ from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings,
 from agents.core_checks import check_core
 from agents.cores import Memory
 from agents.finite import check_update
-from agents.gradient import MinibatchGradient
+from agents.gradient import GradientSettings, MinibatchGradient
 from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics, statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
 from agents.policy_saving import load_tree, save_tree
-from agents.rollout import SegmentRolloutBuffer, fit_segments
-from agents.saving import model_from_tree, model_to_tree, resume_training, training_to_tree
+from agents.rollout import SegmentRolloutBuffer, fit_segments, segments_of
+from agents.saving import model_from_tree, model_to_tree, restore_parameters, resume_training, training_to_tree
 from agents.space_checks import check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
@@ -218,9 +218,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.policy = policy.to(self.device)
         core = self.policy.core
         check_core(core, self.read_loss_coef)
-        segment_length, self._segments_per_batch = fit_segments(
-            self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
-        )
+        segment_length = fit_segments(self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length)
         self.n_steps, self.n_epochs = int(self.n_steps), int(self.n_epochs)
         if self._waits_to_forget and self._stats_window_size < self.n_envs:
             warnings.warn(
@@ -233,7 +231,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         # Made by `learn`: who only acts needs neither, and for thousands of environments they are large.
         self.rollout_buffer, self._statistics = None, None  # type: ignore[assignment]
         self._rollout = self._gradient = None
-        self._segment_length, self._within_rollout = segment_length, False
+        self._segment_length, self._within_rollout, self._amid_step = segment_length, False, False
         self._machinery = Machinery(
             self.device,
             compiles=self.device.type == "cuda" if self.compile is None else self.compile,
@@ -264,6 +262,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 self.gae_lambda,
             )
             self._statistics = statistics_of(core, self.n_steps, self.n_envs, self.device)
+        if self._amid_step:
+            # The environments were broken off in a step, and begin anew.
+            self._last_obs, self._amid_step = None, False
         return super()._setup_learn(*args, **kwargs)
 
     def save(
@@ -385,13 +386,15 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         exact_match: bool = True,
         device: torch.device | str = "auto",
     ) -> None:
-        """Sets weights and optimiser from `get_parameters()`, or from a model's file; as in SB3."""
-        parameters: dict[str, Any] = (
-            load_path_or_dict
-            if isinstance(load_path_or_dict, dict)
-            else type(self).load(load_path_or_dict, device=self.device).get_parameters()
-        )
-        super().set_parameters(parameters, exact_match, device)
+        """Sets weights and optimiser from `get_parameters()`, or from a model's file; as in SB3.
+
+        Raises:
+            CheckpointError: if the file isn't a model's, is damaged, or doesn't fit; the model is then as it was.
+        """
+        if isinstance(load_path_or_dict, dict):
+            super().set_parameters(load_path_or_dict, exact_match, device)
+        else:
+            restore_parameters(self, load_tree(load_path_or_dict), exact_match)
         self.policy.weights_changed()
 
     # --- acting ---
@@ -417,8 +420,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """Fills the buffer with `n_rollout_steps` of each environment; False if the callback stopped it.
 
         All that is carried and kept stays on the policy's device. Environments that are tensors there (`tensor_env`)
-        step in one program with the policy, and their episodes are read at the rollout's end: the callback is called
-        at each step, but `infos` are empty, and `dones` tell at the last step who ended an episode in the rollout.
+        step in one program with the policy, and nothing is read before the rollout's end: then the callback is called
+        for each step, with its rewards and dones; `infos` are empty.
         With others, observations and episode starts go there at each step and actions come back; final observations
         of episodes cut off go there too. Rewards go, and statistics come back, once a rollout.
 
@@ -435,21 +438,23 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         began = time.perf_counter()
-        with self._precise(), unvalidated():
+        with self._precise():
             rollout = self._rollout_in(env)
             rollout.begin(self._position(env.num_envs))
-            # Should anything raise meanwhile, nothing is gone on with that isn't in step.
-            self._memory, self._within_rollout = None, True
-            try:
-                whole = self._collect(rollout, callback)
-            except BaseException:
-                self._within_rollout = False  # nothing is learned of it any more
-                raise
-            finally:
-                self._last_obs, self._last_episode_starts, self._memory = rollout.position()
-            if not whole:
-                self._within_rollout = False
-                return False
+        # Should anything raise meanwhile, nothing is gone on with that isn't in step.
+        self._memory, self._within_rollout = None, True
+        try:
+            whole = self._collect(rollout, callback)
+        except BaseException:
+            self._within_rollout = False  # nothing is learned of it any more
+            raise
+        finally:
+            self._last_obs, self._last_episode_starts, self._memory = rollout.position()
+            self._amid_step = self._memory is None
+        if not whole:
+            self._within_rollout = False
+            return False
+        with self._precise():
             rollout_buffer.compute_returns_and_advantage(*rollout.outcome())
         self.memory_statistics = self._statistics.read()
         self._spent(rollout=time.perf_counter() - began, waited=rollout.waited)
@@ -462,8 +467,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
 
     def _collect(self, rollout: Rollout, callback: BaseCallback) -> bool:
         """Fills the buffer; whether the callback let it come to its end."""
-        whole = True
-        for step in rollout.steps():
+        steps, whole = rollout.steps(), True
+        while True:
+            # The callback's own products and distributions are none of this.
+            with self._precise():
+                step = next(steps, None)
+            if step is None:
+                return whole
             self.num_timesteps += self.n_envs
             self._count(step)
             callback.update_locals(step._asdict())
@@ -471,7 +481,6 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             if whole and not callback.on_step():
                 whole = False
                 rollout.stop()
-        return whole
 
     def _rollout_in(self, env: VecEnv) -> Rollout:
         """What collects in these environments: made once."""
@@ -483,7 +492,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             # Programs act a few times before they are captured; a resumed training is to draw as if they hadn't.
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 if tensor_env is not None:
-                    self._rollout = TensorRollout(*parts, tensor_env, self._stats_window_size, self._machinery)
+                    newest = self._stats_window_size
+                    self._rollout = TensorRollout(*parts, tensor_env, newest, self._renew_noise, self._machinery)
                 else:
                     self._rollout = HostRollout(*parts, env, self._renew_noise, self._machinery)
         return self._rollout
@@ -561,24 +571,22 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.span_coefficient,
             self.read_loss_coef,
         )
-        if self._gradient is None or not self._gradient.is_of_all:
+        settings = GradientSettings(
+            segments_of(self.batch_size, self._segment_length, self.rollout_buffer.n_segments * self.n_envs),
+            clip_range_vf is not None,
+            self.normalize_advantage,
+            self.min_advantage_std,
+            self.max_grad_norm,
+        )
+        if self._gradient is None or not self._gradient.fits(settings):
             # What no longer learns mustn't be moved by a gradient of before.
             self.policy.optimizer.zero_grad()
-            self._gradient = MinibatchGradient(
-                self.policy,
-                self.rollout_buffer,
-                weights,
-                self._segments_per_batch,
-                self.normalize_advantage,
-                self.min_advantage_std,
-                self.max_grad_norm,
-                self._machinery,
-            )
+            self._gradient = MinibatchGradient(self.policy, self.rollout_buffer, weights, settings, self._machinery)
         self._gradient.weigh(weights)
         logs: list[LossParts] = []
-        with self._precise(), unvalidated():
+        with self._precise():
             for _ in range(self.n_epochs):
-                if not self._epoch(self._gradient, logs):
+                if not self._epoch(self._gradient, settings.segments, logs):
                     break
         for name, mean in check_update(logs, self.policy.parameters(), self._n_updates).items():
             if self.policy.has_spans or name not in ("span_loss", "read_shortfall"):
@@ -607,10 +615,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert self.ep_success_buffer is not None
         return window_reaches(self.ep_success_buffer, self.forget_at_success)
 
-    def _epoch(self, gradient: MinibatchGradient, logs: list[LossParts]) -> bool:
-        """One pass over the segments; False once the policy has moved further than `target_kl` allows."""
+    def _epoch(self, gradient: MinibatchGradient, segments: int, logs: list[LossParts]) -> bool:
+        """One pass over the rollout, so many segments at a time; False once the policy has moved further than
+        `target_kl` allows."""
         self._n_updates += 1
-        for rows in self.rollout_buffer.shuffled(self._segments_per_batch):
+        for rows in self.rollout_buffer.shuffled(segments):
             logs.append(gradient(rows))
             if self.target_kl is not None and logs[-1].approx_kl.item() > 1.5 * self.target_kl:
                 return False
@@ -619,7 +628,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
 
     @contextmanager
     def _precise(self) -> Iterator[None]:
-        """Within this block, matrix products have the precision asked for."""
+        """Within this block, matrix products have the precision asked for, and distributions aren't looked at."""
         try:
             before = torch.get_float32_matmul_precision()
         except RuntimeError as error:
@@ -631,7 +640,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         try:
             # No cache of weights cast before: a captured graph would go on reading them.
             bf16 = self.precision == "bf16"
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False), unvalidated():
                 yield
         finally:
             torch.set_float32_matmul_precision(before)

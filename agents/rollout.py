@@ -190,10 +190,8 @@ class SegmentRolloutBuffer:
         )
 
 
-def fit_segments(
-    n_steps: int, n_envs: int, batch_size: int, n_epochs: int, segment_length: int | None
-) -> tuple[int, int]:
-    """The length of a segment, and the number of segments in a minibatch; arguments as `ExpireSpanPPO`.
+def fit_segments(n_steps: int, n_envs: int, batch_size: int, n_epochs: int, segment_length: int | None) -> int:
+    """The length of a segment; arguments as `ExpireSpanPPO`. Warns where minibatches aren't of `batch_size`.
 
     Raises:
         ValueError: for sizes that aren't whole numbers, or a length that doesn't divide `n_steps`.
@@ -216,14 +214,19 @@ def fit_segments(
         raise ValueError(f"segment_length={length} doesn't divide n_steps={n_steps}; it can be one of {divisors}")
     length = int(length)
     available = n_steps * n_envs // length
-    segments = min(max(1, round(batch_size / length)), available)
+    segments = segments_of(batch_size, length, available)
     if segments * length != batch_size and segments < available:
         warnings.warn(
             f"batch_size={batch_size} is rounded to {segments * length}: {segments} whole segment(s) of "
             f"{length} steps, of {available} in a rollout",
             stacklevel=5,
         )
-    return length, int(segments)
+    return length
+
+
+def segments_of(batch_size: int, length: int, available: int) -> int:
+    """How many segments of this length a minibatch has, of so many."""
+    return min(max(1, round(batch_size / length)), available)
 
 
 def discounted_sums(

@@ -2,7 +2,7 @@
 
 import copy
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,6 +56,10 @@ _COUNTERS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("_current_progress_remaining", "span_coefficient"), _NUMBER),
 }
 """What a training has counted so far."""
+_EPISODE: dict[str, type[Any]] = {"r": np.float64, "l": np.int64, "t": np.float64}
+"""What is kept of an episode, by Monitor's names: its return and length, and when it ended."""
+_POSITION = ("obs", "starts", "memory", "env", "env_identity")
+"""What a training has of its environments; None where their state can't be saved."""
 
 
 # --- the model ---
@@ -81,8 +85,8 @@ def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
         },
         "counters": {name: getattr(model, name) for name in _COUNTERS},
         "memory_statistics": dict(model.memory_statistics),
-        "episodes": None if model.ep_info_buffer is None else [_plain(info) for info in model.ep_info_buffer],
-        "successes": None if model.ep_success_buffer is None else [bool(won) for won in model.ep_success_buffer],
+        "episodes": None if model.ep_info_buffer is None else _episodes_to_tree(model.ep_info_buffer),
+        "successes": None if model.ep_success_buffer is None else _successes_to_tree(model.ep_success_buffer),
         "weights": dict(model.policy.state_dict()),
         "optimizer": argument_to_tree(model.policy.optimizer.state_dict()),
         "training": training,
@@ -118,14 +122,7 @@ def model_from_tree(
         check_argument(name, value)
     given = dict(custom_objects or {}) | {name: value for name, value in (changes or {}).items() if name in _SCHEDULES}
     with fitting_together():
-        part = fields(
-            tree,
-            "a model",
-            *("kind", "version", "policy_class", "policy_kwargs", "observation_space", "action_space", "n_envs"),
-            *("arguments", "schedules", "counters", "memory_statistics", "episodes", "successes", "weights"),
-            *("optimizer", "training"),
-        )
-        check_kind(part["kind"], KIND)
+        part = _described(tree)
         name = part["policy_class"]
         policy_class = (
             cls.policy_aliases[name]
@@ -198,6 +195,37 @@ def policy_kwargs_from_tree(tree: Tree) -> dict[str, Any]:
         return kwargs
 
 
+def restore_parameters(model: ExpireSpanPPO, tree: Tree, exact_match: bool) -> None:
+    """Gives a model the weights and the optimiser's state that were described, all of them or none.
+
+    No other model is made of the tree: that would seed all random generators anew.
+
+    Args:
+        model: changed in place.
+        tree: of `model_to_tree`.
+        exact_match: whether just the model's weights must be there; else those that both have are set.
+
+    Raises:
+        CheckpointError: if the tree isn't a model's, or doesn't fit this one.
+    """
+    with fitting_together():
+        part = _described(tree)
+        weights, own = part["weights"], model.policy.state_dict()
+        if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+            raise CheckpointError("weights aren't tensors by name: take another checkpoint")
+        # Looked at beforehand, since PyTorch sets those that fit before it says which don't.
+        found, needed = ({name: tuple(weight.shape) for name, weight in kept.items()} for kept in (weights, own))
+        for name in sorted(found.keys() | needed.keys() if exact_match else found.keys() & needed.keys()):
+            has, needs = (shapes.get(name, "no such weight") for shapes in (found, needed))
+            if has != needs:
+                raise CheckpointError(
+                    f"the weight {shown(name)} doesn't fit this model: by its shape the file has {has}, the model "
+                    f"{needs}: take another checkpoint"
+                )
+        _load_optimizer(model.policy.optimizer, part["optimizer"])
+        model.policy.load_state_dict(weights, strict=exact_match)
+
+
 # --- the training ---
 
 
@@ -207,14 +235,20 @@ def training_to_tree(model: ExpireSpanPPO) -> Tree:
     assert env is not None
     tensor_env = tensor_env_of(env, model.device)
     normalize = unwrap_vec_normalize(env)
-    memory = model._memory
+    # Others start anew: what was seen and remembered in them is of no use then.
+    position: dict[str, Tree] = dict.fromkeys(_POSITION)
+    if tensor_env is not None:
+        memory = model._memory
+        position = {
+            "obs": model._last_obs,
+            "starts": model._last_episode_starts,
+            "memory": None if memory is None else dict(zip(memory._fields, memory, strict=True)),
+            "env": tensor_env.get_state()._asdict(),
+            "env_identity": tensor_env.identity,
+        }
     return {
         "random": checkpoint.random_states(),
-        "obs": model._last_obs,
-        "starts": model._last_episode_starts,
-        "memory": None if memory is None else dict(zip(memory._fields, memory, strict=True)),
-        "env": None if tensor_env is None else tensor_env.get_state()._asdict(),
-        "env_identity": None if tensor_env is None else tensor_env.identity,
+        **position,
         "normalization": None if normalize is None else _normalization_to_tree(normalize),
     }
 
@@ -228,9 +262,7 @@ def resume_training(model: ExpireSpanPPO, training: Tree) -> str | None:
     env = model.get_env()
     assert env is not None
     with fitting_together():
-        part = fields(
-            training, "a training", "random", "obs", "starts", "memory", "env", "env_identity", "normalization"
-        )
+        part = fields(training, "a training", "random", *_POSITION, "normalization")
         normalize = unwrap_vec_normalize(env)
         if (normalize is None) != (part["normalization"] is None):
             raise CheckpointError("only one of checkpoint and environments has VecNormalize: wrap them as they were")
@@ -261,6 +293,19 @@ def resume_training(model: ExpireSpanPPO, training: Tree) -> str | None:
         if random_note:
             notes.append(random_note)
     return "; ".join(notes) or None
+
+
+def _described(tree: Tree) -> dict[str, Tree]:
+    """The parts of a model's description."""
+    part = fields(
+        tree,
+        "a model",
+        *("kind", "version", "policy_class", "policy_kwargs", "observation_space", "action_space", "n_envs"),
+        *("arguments", "schedules", "counters", "memory_statistics", "episodes", "successes", "weights"),
+        *("optimizer", "training"),
+    )
+    check_kind(part["kind"], KIND)
+    return part
 
 
 def _load_optimizer(optimizer: optim.Optimizer, tree: Tree) -> None:
@@ -300,20 +345,41 @@ def _numbers(tree: Tree, what: str) -> dict[str, float]:
     return {name: float(value) for name, value in tree.items()}
 
 
-def _plain(info: dict[str, Any]) -> dict[str, Any]:
-    """What Monitor says of an episode, as far as a file can hold it."""
-    return {str(name): value for name, value in info.items() if isinstance(value, int | float | str | np.number)}
+def _episodes_to_tree(infos: Iterable[dict[str, Any]]) -> Tree:
+    """Arrays of what Monitor says of episodes: of single values a file holds only so many."""
+    return {name: np.array([_number(info.get(name)) for info in infos], dtype) for name, dtype in _EPISODE.items()}
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int | float | np.number) else 0
+
+
+def _successes_to_tree(successes: Iterable[Any]) -> Tree:
+    return np.array([bool(won) for won in successes], np.bool_)
 
 
 def _restore_episodes(model: ExpireSpanPPO, episodes: Tree, successes: Tree) -> None:
     if episodes is None or successes is None:
         return
-    if not isinstance(episodes, list) or not isinstance(successes, list):
-        raise CheckpointError("the last episodes aren't a list: take another checkpoint")
+    if isinstance(episodes, list) and isinstance(successes, list):
+        # Models of before have them one by one.
+        episodes, successes = _episodes_to_tree(episodes), _successes_to_tree(successes)
+    fields(episodes, "the last episodes", *_EPISODE)
+    columns = [_column(episodes[name], name, dtype) for name, dtype in _EPISODE.items()]
+    if len(set(map(len, columns))) > 1:
+        raise CheckpointError("the last episodes have more of r, l or t than of the others: take another checkpoint")
+    rows = (dict(zip(_EPISODE, row, strict=True)) for row in zip(*columns, strict=True))
     window = model._stats_window_size
-    model.ep_info_buffer, model.ep_success_buffer = deque(maxlen=window), deque(maxlen=window)
-    model.ep_info_buffer.extend({"r": 0.0, "l": 0} | fields(info, "an episode", *info) for info in episodes)
-    model.ep_success_buffer.extend(map(bool, successes))
+    model.ep_info_buffer = deque(rows, maxlen=window)
+    model.ep_success_buffer = deque(_column(successes, "successes", np.bool_), maxlen=window)
+
+
+def _column(tree: Tree, name: str, dtype: type[Any]) -> list[Any]:
+    """The values of an array of one dimension."""
+    if not isinstance(tree, np.ndarray) or tree.dtype != dtype or tree.ndim != 1:
+        raise CheckpointError(f"{name} of the last episodes isn't a row of {dtype.__name__}: take another checkpoint")
+    values: list[Any] = tree.tolist()
+    return values
 
 
 def _like(tree: Tree, like: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
@@ -327,9 +393,6 @@ def _like(tree: Tree, like: Mapping[str, Tensor], what: str) -> dict[str, Tensor
 
 def _observed(tree: Tree, space: spaces.Space[Any], n_envs: int) -> Any:
     """Observations of all environments."""
-    if isinstance(space, spaces.Dict):
-        parts = fields(tree, "the last observations", *space.spaces)
-        return {name: _observed(part, space.spaces[name], n_envs) for name, part in parts.items()}
     if (
         not isinstance(tree, np.ndarray)
         or tree.dtype.kind not in "biuf"

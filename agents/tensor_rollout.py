@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -66,7 +65,8 @@ class MaskedTensorEnv(Protocol):
 
 
 class TensorRollout:
-    """See `agents.collection.Rollout`. Nothing waits for the host between a rollout's first step and its last.
+    """See `agents.collection.Rollout`. Nothing waits for the host between a rollout's first step and its last, of
+    which all are then told one after the other.
 
     Where a time limit may cut off an episode, a second program also asks for the value of the final observation; at
     which steps that is, is read beforehand.
@@ -77,6 +77,7 @@ class TensorRollout:
         statistics: of the memory.
         env: the environments, on the policy's device.
         newest: so many of a rollout's episodes are told, the newest.
+        prepare: called before the policy acts in each step, with its number.
         machinery: how programs run.
     """
 
@@ -87,9 +88,11 @@ class TensorRollout:
         statistics: MemoryStatistics,
         env: TensorEnv,
         newest: int,
+        prepare: Callable[[int], None],
         machinery: Machinery,
     ) -> None:
         self.env, self.waited = env, 0.0
+        self._policy, self._prepare = policy, prepare
         self._actor = Actor(policy, buffer, statistics, slice(0, buffer.n_envs))
         self._buffer, self._newest, self._stopping = buffer, newest, False
         self._rewards = torch.zeros_like(buffer.values)
@@ -114,30 +117,30 @@ class TensorRollout:
         self._stopping = False
 
     def steps(self) -> Iterator[RolloutStep]:
-        """Steps once at each call of `next`; the last step waits for the device."""
+        """Tells of a step at each call of `next`; the first call does them all, and waits for the device."""
         buffer, n_steps = self._buffer, self._buffer.n_steps
-        infos: list[dict[str, Any]] = [{}] * buffer.n_envs
-        dones, episodes = np.zeros(buffer.n_envs, dtype=bool), None
         for step, may_cut_off in enumerate(self.env.possible_truncations(n_steps).tolist()):
-            if self._stopping:
-                return
+            self._prepare(step)
             self._actor.keep_memory(step)
             self._step()
             if may_cut_off:
                 self._bootstrap()
-            if step + 1 == n_steps:
-                wrong = ~self._rewards.isfinite().all(0)
-                dones, faulty = torch.stack((self._ended.any(0), wrong)).cpu().numpy()
-                if faulty.any():
-                    self._tell_of_rewards()
-                episodes = self._episodes()
-                if buffer.action_masks is not None:
-                    check_possible(buffer.action_masks, buffer.action_space)
+        rewards, ended = self._rewards.cpu().numpy(), self._ended.cpu().numpy()
+        for step in range(n_steps):
+            check_finite(rewards[step], "reward", step + 1)
+        if buffer.action_masks is not None:
+            check_possible(buffer.action_masks, buffer.action_space)
+        infos: list[dict[str, Any]] = [{}] * buffer.n_envs
+        for step in range(n_steps):
+            if self._stopping:
+                return
+            # Copies: a callback may keep them, and on the CPU the next rollout writes to the very tensors.
+            told = rewards[step].copy(), ended[step].copy(), infos
             kept = buffer.actions[step], buffer.values[step], buffer.log_prob[step]
-            yield RolloutStep(None, None, dones, infos, *kept, episodes=episodes)
+            yield RolloutStep(None, *told, *kept, episodes=self._episodes(newest=step + 1 == n_steps))
 
     def stop(self) -> None:
-        """Lets no step begin any more."""
+        """Tells of no more steps: all are done."""
         self._stopping = True
 
     def position(self) -> Position:
@@ -162,7 +165,7 @@ class TensorRollout:
             assert actor.masks is not None
             actor.masks.copy_(self._masks())
         actor.act()
-        step = self.env.step(actor.actions)
+        step = self.env.step(self._policy.env_actions(actor.actions))
         ended = step.terminated | step.truncated
         for kept, new in (
             (self._rewards, step.rewards),
@@ -182,13 +185,9 @@ class TensorRollout:
         ):
             read.copy_(new)
 
-    def _tell_of_rewards(self) -> None:
-        """Raises for the first reward that isn't finite."""
-        for step, rewards in enumerate(self._rewards.cpu().numpy(), start=1):
-            check_finite(rewards, "reward", step)
-
-    def _episodes(self) -> Episodes:
-        ended = self._ended.flatten().nonzero().squeeze(-1)[-self._newest :]
+    def _episodes(self, newest: bool) -> Episodes:
+        """The rollout's newest, or none."""
+        ended = self._ended.flatten().nonzero().squeeze(-1)[-self._newest :] if newest else slice(0)
         return Episodes(
             *(part.flatten()[ended].cpu().numpy() for part in (self._returns, self._lengths, self._successes))
         )
@@ -197,4 +196,11 @@ class TensorRollout:
 def tensor_env_of(env: VecEnv, device: torch.device) -> TensorEnv | None:
     """The environments as tensors, if they are that, on this device, and no wrapper wants to see their steps."""
     tensor_env: TensorEnv | None = None if isinstance(env, VecEnvWrapper) else getattr(env, "tensor_env", None)
-    return tensor_env if tensor_env is not None and tensor_env.device.type == device.type else None
+    return tensor_env if tensor_env is not None and _numbered(tensor_env.device) == _numbered(device) else None
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """The device with its number, that of the current one where it has none."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())

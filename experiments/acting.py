@@ -5,9 +5,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import Tensor
 
 from agents import ExpireSpanPPO
 from agents.cores import CoreStep
+from agents.policies import Step
 from expire_span import StepOutput
 
 
@@ -27,6 +30,8 @@ class Acts(Protocol):
 class Actor:
     """An agent in `n_envs` environments, one step after the other.
 
+    Its memory is its own and written in place: a copy of all slots at each step takes longer than the step.
+
     Args:
         model: the agent.
         n_envs: environments that step side by side.
@@ -37,9 +42,8 @@ class Actor:
         self._policy = model.policy
         self._policy.set_training_mode(False)
         self._deterministic = deterministic
-        self._state = self._policy.initial_state(n_envs)
+        self._cache = self._policy.initial_state(n_envs).cache
 
-    @torch.no_grad()
     def act(
         self,
         observations: Any,
@@ -56,9 +60,20 @@ class Actor:
         obs, _ = self._policy.obs_to_tensor(observations)
         starts = torch.as_tensor(episode_starts, device=self._policy.device)
         masks = None if action_masks is None else torch.as_tensor(action_masks, device=self._policy.device)
-        acted = self._policy.act(obs, self._state, starts, self._deterministic, masks)
-        self._state = acted.state
-        return self._policy.to_env_actions(acted.actions), acted.step
+        step = self.step(obs, starts, masks)
+        return self._policy.to_env_actions(step.actions), step.core
+
+    @torch.no_grad()
+    def step(
+        self,
+        obs: PyTorchObs,
+        episode_starts: Bool[Tensor, " n_envs"],
+        action_masks: Bool[Tensor, "n_envs choices"] | None = None,
+    ) -> Step:
+        """As `act`, on tensors of the policy's device; nothing waits for the host, so that it can be captured."""
+        step = self._policy.step(obs, self._cache, episode_starts, self._deterministic, action_masks)
+        self._cache.write_(step.core.write)
+        return step
 
 
 def live_memories(step: CoreStep | None) -> Float[np.ndarray, " n_envs"] | None:

@@ -9,6 +9,7 @@ from agents import ExpireSpanPPO
 from agents.actor import unvalidated
 from agents.captured import Machinery, captured
 from envs.batched import BatchedEnv, BatchedVecEnv
+from experiments.acting import Actor
 from experiments.config import EnvConfig
 from experiments.environments import training_envs
 from experiments.episodes import Episode
@@ -56,9 +57,7 @@ class _Game:
     """
 
     def __init__(self, model: ExpireSpanPPO, env: BatchedEnv, seed: int) -> None:
-        self._policy, self._env = model.policy, env
-        self._policy.set_training_mode(False)
-        self._cache = self._policy.initial_state(env.n_envs).cache
+        self._actor, self._env = Actor(model, env.n_envs, deterministic=True), env
         self._obs = env.reset(seed)
         self._starts = torch.ones(env.n_envs, dtype=torch.bool, device=env.device)
         self.over = torch.zeros_like(self._starts)
@@ -84,10 +83,8 @@ class _Game:
         self.step = captured(self._step, begin_again, Machinery(model.device, compiles=False, captures=True))
         """Acts and steps once, everywhere."""
 
-    @torch.no_grad()
     def _step(self) -> None:
-        step = self._policy.step(self._obs, self._cache, self._starts, deterministic=True)
-        self._cache.write_(step.core.write)
+        step = self._actor.step(self._obs, self._starts)
         new = self._env.step(step.actions.reshape(-1))
         if isinstance(step.core, StepOutput):
             assert self._live is not None

@@ -4,6 +4,7 @@ A field is named as the constructor argument that it becomes, and its default is
 """
 
 import dataclasses
+import inspect
 import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -119,18 +120,15 @@ class CoreConfig:
     """How attention over a segment is computed."""
 
     def arguments(self) -> dict[str, Any]:
-        """These settings as the policy's keyword arguments, with `memory` spelt out as core, slots and spans."""
-        if self.memory in ("lstm", "gru"):
-            return {"core": self.memory, "dim": self.dim, "depth": self.depth}
-        arguments = values(self)
-        del arguments["memory"]
+        """These settings as the policy's keyword arguments, those that the core has which `memory` names."""
+        from agents.cores import CORES  # and PyTorch with it, for which --help needn't wait
+
+        core = "expire-span" if self.memory in ("expiring", "none") else self.memory
+        known = inspect.signature(CORES[core]).parameters
+        arguments = {name: value for name, value in values(self).items() if name in known}
         if self.memory == "none":
             arguments["slots"] = 0
-        if self.memory == "transformer-xl":
-            # A span shorter than the slots would fade states that there is room for.
-            arguments["max_span"] = float(max(self.max_span, self.slots))
-        arguments["spans"] = "fixed" if self.memory == "transformer-xl" else "learned"
-        return arguments
+        return {"core": core, **arguments}
 
     @property
     def slots_of_a_layer(self) -> int | None:

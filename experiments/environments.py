@@ -14,6 +14,7 @@ from stable_baselines3.common.preprocessing import is_image_space, is_image_spac
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecTransposeImage
 
 import envs
+from agents import space_checks
 from envs.batched import BatchedVecEnv, make_batched
 from envs.envpool_memory import EnvPoolVecEnv
 from envs.faults import NumberedFaults
@@ -77,16 +78,15 @@ def _turned(image: np.ndarray) -> np.ndarray:
 
 
 def check_spaces(env_id: str, observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
-    """Raises a `UserError` where no policy can read such observations or choose such actions."""
+    """Raises a `UserError` where no policy can read such observations or choose such actions.
+
+    Whether images are large enough for a CNN is for the agent to say, if it has one.
+    """
     kinds = "Box, Discrete, MultiDiscrete or MultiBinary"
     if not isinstance(actions, _SIMPLE):
         raise UserError(f"{env_id} has {type(actions).__name__} actions, supported are {kinds}")
     if isinstance(actions, spaces.MultiBinary) and not isinstance(actions.n, int):
         raise UserError(f"{env_id} has MultiBinary actions of shape {actions.shape}, supported is one dimension")
-    if isinstance(actions, spaces.Discrete) and actions.start != 0:
-        raise UserError(f"{env_id} has actions from {actions.start}, supported are Discrete actions from 0")
-    if isinstance(actions, spaces.MultiDiscrete) and actions.nvec.ndim > 1:
-        raise UserError(f"{env_id} has MultiDiscrete actions of shape {actions.shape}, supported is one dimension")
     parts: Mapping[str, gym.Space[Any]] = {"": observations}
     if isinstance(observations, spaces.Dict):
         parts = observations.spaces
@@ -97,19 +97,8 @@ def check_spaces(env_id: str, observations: gym.Space[Any], actions: gym.Space[A
                 f"{env_id} has {type(part).__name__} observations{where}, "
                 f"supported are {kinds}, or a flat Dict of these"
             )
-        _check_observation(env_id, part)
-
-
-def _check_observation(env_id: str, space: gym.Space[Any]) -> None:
-    """Raises a `UserError` for what SB3's features extractors fail on."""
-    if isinstance(space, spaces.Box) and space.shape == ():
-        raise UserError(f"{env_id} has observations without a dimension, supported are Boxes of one and more")
-    if isinstance(space, spaces.Discrete) and space.start != 0:
-        raise UserError(f"{env_id} has observations from {space.start}, supported are Discrete ones from 0")
-    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim > 1:
-        raise UserError(f"{env_id} has MultiDiscrete observations of shape {space.shape}, supported is one dimension")
-    if is_image_space(space) and sorted(space.shape or ())[1] < 36:
-        raise UserError(f"{env_id} has images of shape {space.shape}: SB3's CNN needs 36 by 36 pixels at least")
+    with user_errors(ValueError, prefix=f"{env_id}: "):
+        space_checks.check_spaces(observations, actions, nature_cnn=False)
 
 
 def training_envs(env: EnvConfig, seed: int, device: torch.device | str = "cpu") -> VecEnv:

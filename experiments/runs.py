@@ -306,8 +306,7 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
         if slots is not None:
             if config.core.memory not in ("expiring", "transformer-xl"):
                 raise UserError(f"--slots {slots}: {run_dir} has a core without slots ({config.core.memory})")
-            core = dataclasses.replace(config.core, slots=slots)
-            changed["policy_kwargs"] = policy_kwargs_from_tree(tree) | core.arguments()
+            changed["policy_kwargs"] = policy_kwargs_from_tree(tree) | {"slots": slots}
         model = ExpireSpanPPO.load(tree, device=device, custom_objects=changed)
     with contextlib.closing(make(config.env)) as env:
         if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):

@@ -72,6 +72,7 @@ def transformer_xl(
     seq_len: int = 64,
     backend: Any = "plain",
     log_position: bool = False,
+    count_matches: bool = False,
 ) -> ExpireSpanCore:
     """A Transformer-XL, Dai et al. 2019, arXiv 1901.02860: the same core, in which the newest `slots` states are seen.
 
@@ -86,6 +87,7 @@ def transformer_xl(
         spans="fixed",
         backend=backend,
         log_position=log_position,
+        count_matches=count_matches,
     )
 
 

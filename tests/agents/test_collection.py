@@ -1,17 +1,19 @@
 """Rollouts of environments that are tensors, and of environments in groups: the same experience by another road."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
+from torch.distributions import Distribution
 
 from agents import ExpireSpanPPO
 from agents.host_rollout import HostRollout
@@ -44,8 +46,9 @@ def model_on(env: VecEnv, device: str = "cpu", core: str = "expire-span", **kwar
         "batch_size": 96,
         "seed": 3,
         "compile": False,
+        "policy_kwargs": CORES[core],
     } | kwargs
-    model = ExpireSpanPPO("MlpPolicy", env, policy_kwargs=CORES[core], device=device, **arguments)
+    model = ExpireSpanPPO("MlpPolicy", env, device=device, **arguments)
     model.set_logger(Logger(None, []))
     scale_up(model)
     return model
@@ -158,23 +161,148 @@ def test_each_environment_explores_by_itself() -> None:
     assert len(model.rollout_buffer.actions[0].unique()) == N_ENVS
 
 
-class Rewards(BaseCallback):
-    """Keeps each step's rewards, as they are handed out."""
+class Told(BaseCallback):
+    """Keeps each step's rewards and dones, as they are handed out."""
 
     def _on_training_start(self) -> None:
-        self.kept: list[np.ndarray] = []
+        self.rewards: list[np.ndarray] = []
+        self.dones: list[np.ndarray] = []
 
     def _on_step(self) -> bool:
-        self.kept.append(self.locals["rewards"])
+        self.rewards.append(self.locals["rewards"])
+        self.dones.append(self.locals["dones"])
         return True
 
 
 @pytest.mark.filterwarnings("ignore:batch_size|slots")
 def test_rewards_that_a_callback_keeps_stay() -> None:
     """Would catch: a view of the buffer, which the next rollout overwrites."""
-    callback = Rewards()
+    callback = Told()
     model_on(DummyVecEnv([SilentEnv] * N_ENVS)).learn(2 * 32 * N_ENVS, callback=callback)
-    assert [rewards[0] for rewards in callback.kept] == list(range(1, 65))
+    assert [rewards[0] for rewards in callback.rewards] == list(range(1, 65))
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_callbacks_are_told_the_same_of_tensor_environments() -> None:
+    """Would catch: dones of a whole rollout in one step, so that `StopTrainingOnMaxEpisodes` counts too few episodes;
+    no rewards, or those of another step."""
+    of_tensors, of_host = Told(), Told()
+    for env, callback in ((batched(), of_tensors), (Plain(batched()), of_host)):
+        model = model_on(env, n_epochs=1)
+        torch.manual_seed(0)
+        model.learn(32 * N_ENVS, callback=callback)
+    np.testing.assert_array_equal(of_tensors.dones, of_host.dones)
+    np.testing.assert_allclose(of_tensors.rewards, of_host.rewards)
+    assert np.sum(of_host.dones) >= 2 * N_ENVS
+    most = StopTrainingOnMaxEpisodes(3)
+    told = Told()
+    model_on(batched()).learn(10**4, callback=[most, told])
+    assert 3 * N_ENVS <= np.sum(told.dones) < 4 * N_ENVS
+
+
+class Echo(NamedTuple):
+    """A transition of `EchoWorld`."""
+
+    obs: Tensor
+    rewards: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    final_obs: Tensor
+    episode_returns: Tensor
+    episode_lengths: Tensor
+    is_success: Tensor
+
+
+class EchoWorld:
+    """Environments that are tensors, show the same thing always, and keep the actions that they get."""
+
+    device, identity = torch.device("cpu"), "echo"
+
+    def __init__(self) -> None:
+        self.actions: list[Tensor] = []
+
+    def step(self, actions: Tensor) -> Echo:
+        self.actions.append(actions.clone())
+        obs, zeros = torch.zeros(N_ENVS, 2), torch.zeros(N_ENVS)
+        never = torch.zeros(N_ENVS, dtype=torch.bool)
+        return Echo(obs, zeros, never, never, obs, zeros, zeros.long(), never)
+
+    def possible_truncations(self, n_steps: int) -> Tensor:
+        return torch.zeros(n_steps, dtype=torch.bool)
+
+    def get_state(self) -> None: ...
+    def set_state(self, state: None) -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+@pytest.mark.parametrize("squashes", [False, True])
+def test_tensor_environments_get_actions_as_others_do(squashes: bool) -> None:
+    """Would catch: actions beyond a Box's bounds, or still squashed; a noise matrix that is never drawn anew."""
+    env = DummyVecEnv([SilentEnv] * N_ENVS)
+    env.action_space = spaces.Box(-0.5, 0.25, (1,), np.float32)
+    env.tensor_env = world = EchoWorld()  # type: ignore[attr-defined]
+    more = {"squash_output": True} if squashes else {}
+    model = model_on(env, use_sde=True, sde_sample_freq=1, policy_kwargs=CORES["expire-span"] | more)
+    collect(model)
+    assert isinstance(model._rollout, TensorRollout)
+    got = torch.stack(world.actions[-32:]).numpy()
+    raw = model.rollout_buffer.actions
+    expected = np.stack([model.policy.to_env_actions(actions) for actions in raw])
+    np.testing.assert_array_equal(got, expected)
+    assert (got.min(), got.max()) >= (-0.5, -0.5)
+    assert got.max() <= 0.25
+    if squashes:
+        np.testing.assert_allclose(got, -0.5 + 0.75 * (raw.numpy() + 1) / 2, atol=1e-6)
+    else:
+        assert raw.abs().max() > 0.5, "nothing was clipped"
+    assert len(raw[:, 0].unique()) == 32
+
+
+class Interrupted(BaseCallback):
+    """Ctrl-C, in the middle of a rollout."""
+
+    def _on_step(self) -> bool:
+        if self.n_calls == 5:
+            raise KeyboardInterrupt
+        return True
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_an_interrupted_rollout_is_begun_anew() -> None:
+    """Would catch: environments in groups that are left in a step, so that a notebook's next `learn` raises."""
+    fns = [lambda: make_env("MiniGrid-MemoryS7-v0", agent_view_size=3)] * N_ENVS
+    workers = WorkerVecEnv(fns, n_workers=1, n_groups=2)
+    for env in (workers, batched(), DummyVecEnv(fns)):
+        try:
+            model = model_on(env)
+            with pytest.raises(KeyboardInterrupt):
+                model.learn(10**4, callback=Interrupted())
+            model.learn(64 * N_ENVS, reset_num_timesteps=False)
+            collect(model)
+            assert difference(model) < 1e-4
+        finally:
+            env.close()
+
+
+class Multiplies(BaseCallback):
+    """Computes something of its own."""
+
+    def _on_step(self) -> bool:
+        self.product = torch.ones(2, 2) @ torch.ones(2, 2)
+        self.precision, self.validates = torch.get_float32_matmul_precision(), Distribution._validate_args
+        return True
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+@pytest.mark.parametrize("make", [batched, lambda: Plain(batched())])
+def test_a_callback_computes_as_it_does_elsewhere(make: Callable[[], VecEnv]) -> None:
+    """Would catch: an `EvalCallback` in the training's precision, so that it judges another agent than the one that is
+    evaluated afterwards."""
+    before = torch.get_float32_matmul_precision(), Distribution._validate_args
+    callback = Multiplies()
+    model_on(make(), precision="bf16").learn(32 * N_ENVS, callback=callback)
+    assert callback.product.dtype == torch.float32
+    assert (callback.precision, callback.validates) == before
 
 
 class StopAt(BaseCallback):

@@ -92,3 +92,28 @@ def test_training_is_repeatable() -> None:
     """Would catch: a random number that no seed governs."""
     first, second = (recall_agent().learn(512).policy.state_dict() for _ in range(2))
     assert all(torch.equal(weights, second[name]) for name, weights in first.items())
+
+
+def test_settings_may_change_between_two_trainings() -> None:
+    """Would catch: a program that goes on with the numbers it was made with, where SB3's PPO takes the model's."""
+    model = recall_agent().learn(512)
+    steps: list[float] = []
+    model.policy.optimizer.register_step_pre_hook(
+        lambda *_: steps.append(
+            float(torch.nn.utils.get_total_norm([p.grad for p in model.policy.parameters() if p.grad is not None]))
+        )
+    )
+    model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+    assert max(steps) > 1e-3
+    minibatches = len(steps) // model.n_epochs
+    assert minibatches > 1
+    for name, value in (("max_grad_norm", 1e-6), ("batch_size", model.n_steps * model.n_envs)):
+        setattr(model, name, value)
+        steps.clear()
+        model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+        assert max(steps) <= 1.01e-6
+    assert len(steps) == model.n_epochs
+    # With advantages as they are, of rewards a thousandth as large, next to nothing pulls at the actions.
+    model.min_advantage_std = 1e9
+    model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+    assert abs(model.logger.name_to_value.get("train/policy_gradient_loss", 0.0)) < 1e-6

@@ -1,5 +1,6 @@
 """Models and trainings in files: what goes in comes out, to the bit, and nothing in a file is run."""
 
+import copy
 import io
 import pickle
 from collections.abc import Callable
@@ -108,6 +109,61 @@ def test_open_files_and_parameters(tmp_path: Path) -> None:
     assert equal(dict(policy.state_dict()), dict(model.policy.state_dict()))
 
 
+def test_parameters_of_a_file_draw_no_random_numbers(tmp_path: Path) -> None:
+    """Would catch: `set_parameters` of a path that makes a second model, which seeds all generators anew, so that a
+    training goes on with numbers that it has drawn before."""
+    model = new(batched())
+    model.learn(2 * 32 * 4)
+    model.save(tmp_path / "m")
+    other = new(batched(), learning_rate=1e-2)
+    before = checkpoint.random_states()
+    other.set_parameters(str(tmp_path / "m"))
+    # Python's generator is also drawn from by the tests' check of types.
+    after = checkpoint.random_states()
+    assert all(equal(after[name], before[name]) for name in ("numpy", "torch", "cuda"))
+    assert equal(other.get_parameters(), model.get_parameters())
+    assert not {weight.data_ptr() for weight in other.policy.parameters()} & {
+        weight.data_ptr() for weight in model.policy.parameters()
+    }
+
+
+def test_parameters_that_do_not_fit_change_nothing(tmp_path: Path) -> None:
+    """Would catch: a model with some weights of another, where the rest doesn't fit; an error that doesn't say what."""
+    model = new(batched())
+    model.learn(32 * 4)
+    model.save(tmp_path / "m")
+    good = checkpoint.read(tmp_path / "m.safetensors")
+    weights, first = good["weights"], "action_net.weight"
+    rest = {name: weight + 1 for name, weight in weights.items() if name != first}
+    state = copy.deepcopy(good["optimizer"])
+    _, moments = dict(state["pairs"])["state"]["pairs"][0]
+    dict(moments["pairs"])["exp_avg"].resize_(1)
+    group = {"pairs": [["params", [0]]]}
+    lies: list[tuple[tuple[str, ...], Any, str]] = [
+        (("weights",), rest | {first: torch.zeros(1)}, r"'action_net.weight' .*the file has \(1,\).*the model \("),
+        (("weights",), rest, "'action_net.weight' .*the file has no such weight"),
+        (("weights",), rest | {first: weights[first], "more": torch.zeros(1)}, "'more' .*the model no such weight"),
+        (("weights",), rest | {first: 3}, "weights aren't tensors by name"),
+        (("optimizer",), state, "the optimiser's 'exp_avg' doesn't have its weight's shape"),
+        (("optimizer",), {"pairs": [["state", {"pairs": []}], ["param_groups", [group]]]}, "doesn't fit together"),
+        (("kind",), "another", "this is 'another'"),
+    ]
+    before = copy.deepcopy(model.get_parameters())
+    for where, value, told in lies:
+        checkpoint.write(
+            tmp_path / "bad", changed(good | {"weights": rest | {first: weights[first]}}, *where, value=value)
+        )
+        with pytest.raises(CheckpointError, match=told) as refused:
+            model.set_parameters(str(tmp_path / "bad"))
+        assert "\n" not in str(refused.value)
+        assert equal(model.get_parameters(), before), told
+    checkpoint.write(tmp_path / "part", good | {"weights": rest})
+    model.set_parameters(str(tmp_path / "part"), exact_match=False)
+    now = model.policy.state_dict()
+    assert torch.equal(now[first], weights[first])
+    assert all(torch.equal(now[name], weight) for name, weight in rest.items())
+
+
 @pytest.mark.parametrize(("make", "exact"), [(batched, True), (pendulums, False)])
 def test_resumed_as_if_never_stopped(tmp_path: Path, make: Callable[[], VecEnv], exact: bool) -> None:
     """Would catch: memory, optimiser, schedules, statistics, environments or any random generator that begins anew
@@ -133,6 +189,27 @@ def test_resumed_as_if_never_stopped(tmp_path: Path, make: Callable[[], VecEnv],
     assert "start anew" in note
     assert isinstance(env, VecNormalize)
     assert env.ret_rms.count > 64, "VecNormalize goes on from its statistics"
+
+
+def test_a_training_holds_only_what_can_be_resumed(tmp_path: Path) -> None:
+    """Would catch: a memory in the files of trainings whose environments start anew, which nobody reads and which may
+    be half of the file; such a file of before that is refused."""
+    model = new(pendulums())
+    model.learn(32 * 2)
+    model.save_training(tmp_path / "training")
+    tree = checkpoint.read(tmp_path / "training.safetensors")
+    held = {name for name, part in tree["training"].items() if part is not None}
+    assert held == {"random", "normalization"}
+    memory = model._memory
+    assert memory is not None
+    before = {"obs": model._last_obs, "starts": model._last_episode_starts, "memory": memory._asdict()}
+    checkpoint.write(tmp_path / "old", tree | {"training": tree["training"] | before})
+    for name in ("training", "old"):
+        resumed, note = ExpireSpanPPO.resume(tmp_path / name, pendulums(), device="cpu")
+        assert resumed._memory is None
+        assert note is not None
+        resumed.set_logger(Logger(None, []))
+        resumed.learn(32 * 2, reset_num_timesteps=False)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -177,13 +254,58 @@ def test_own_classes_are_passed_not_imported(tmp_path: Path) -> None:
 
 
 def test_functions_are_asked_for(tmp_path: Path) -> None:
-    """Would catch: a learning rate that silently becomes another, a save that fails for a function."""
-    new(batched(), learning_rate=lambda progress: 1e-3 * progress).save(tmp_path / "f")
+    """Would catch: a learning rate that silently becomes another, a save that fails for a function; `set_parameters`
+    that asks for one, which it has no use for and can't be given."""
+    model = new(batched(), learning_rate=lambda progress: 1e-3 * progress)
+    model.save(tmp_path / "f")
     with pytest.raises(CheckpointError, match=r"learning_rate.*custom_objects"):
         ExpireSpanPPO.load(tmp_path / "f", device="cpu")
     loaded = ExpireSpanPPO.load(tmp_path / "f", device="cpu", custom_objects={"learning_rate": 0.5})
     assert loaded.lr_schedule(1.0) == 0.5
     assert ExpireSpanPPO.load(tmp_path / "f", device="cpu", custom_objects={"learning_rate": 1}, gamma=0.5).gamma == 0.5
+    model.set_parameters(str(tmp_path / "f"))
+
+
+def test_any_window_of_episodes_can_be_saved(tmp_path: Path) -> None:
+    """Would catch: episodes written one by one, of which some 48,000 fill a header, so that a training with a large
+    `stats_window_size` can't be saved any more; a success, return or length that gets another's place."""
+    count = 100_000
+    model = new(batched(), stats_window_size=count)
+    model.learn(32 * 4)
+    assert model.ep_info_buffer is not None
+    assert model.ep_success_buffer is not None
+    model.ep_info_buffer.extend({"r": i / 7, "l": i, "t": i / 3, "extra": "x"} for i in range(count - 1))
+    model.ep_info_buffer.append({"r": np.float32(0.5), "l": np.int64(9), "t": 1})
+    model.ep_success_buffer.extend(i % 3 == 0 for i in range(count - 1))
+    model.ep_success_buffer.append(np.True_)
+    model.save_training(tmp_path / "t")
+    loaded = ExpireSpanPPO.load(tmp_path / "t", device="cpu")
+    infos, successes = loaded.ep_info_buffer, loaded.ep_success_buffer
+    assert infos is not None
+    assert successes is not None
+    assert len(infos) == len(successes) == infos.maxlen == successes.maxlen == count
+    assert infos[7] == {"r": 1.0, "l": 7, "t": 7 / 3}
+    assert infos[-1] == {"r": 0.5, "l": 9, "t": 1.0}
+    assert [successes[i] for i in (0, 1, 2, 3, -1)] == [True, False, False, True, True]
+    few = ExpireSpanPPO.load(tmp_path / "t", device="cpu", stats_window_size=2)
+    assert [info["l"] for info in few.ep_info_buffer or ()] == [count - 2, 9], "the newest"
+
+
+def test_files_with_episodes_one_by_one_still_load(tmp_path: Path) -> None:
+    """Would catch: a model of before, whose file has its episodes as dictionaries, that is refused now."""
+    new(batched()).learn(32 * 4).save(tmp_path / "m")
+    now = checkpoint.read(tmp_path / "m.safetensors")
+    episodes = [{"r": 0.5, "l": 7, "t": 1.25}, {"r": np.float32(1), "l": np.int64(3), "t": 2.0, "who": "x"}, {}]
+    checkpoint.write(tmp_path / "old", now | {"episodes": episodes, "successes": [True, False]})
+    loaded = ExpireSpanPPO.load(tmp_path / "old", device="cpu")
+    assert list(loaded.ep_info_buffer or ()) == [
+        {"r": 0.5, "l": 7, "t": 1.25},
+        {"r": 1.0, "l": 3, "t": 2.0},
+        {"r": 0.0, "l": 0, "t": 0.0},
+    ]
+    assert list(loaded.ep_success_buffer or ()) == [True, False]
+    checkpoint.write(tmp_path / "none", now | {"episodes": None, "successes": None})
+    assert ExpireSpanPPO.load(tmp_path / "none", device="cpu").ep_info_buffer is None
 
 
 class Bomb:
@@ -266,6 +388,16 @@ def test_a_whole_file_that_lies_is_refused(tmp_path: Path) -> None:
         (("optimizer",), {"pairs": []}),
         (("memory_statistics",), {"live_memories": "many"}),
         (("episodes",), 3),
+        (("episodes",), ["x"]),
+        (("episodes",), [{"r": 0.5, "l": float("nan"), "t": 0.0}]),
+        (("episodes",), {"r": np.zeros(2), "l": np.zeros(2, np.int64)}),
+        (("episodes", "r"), np.zeros((1, 2))),
+        (("episodes", "r"), np.zeros(10**4)),
+        (("episodes", "l"), np.full_like(good["episodes"]["r"], np.nan)),
+        (("episodes", "l"), good["episodes"]["l"].tolist()),
+        (("successes",), [True]),
+        (("successes",), np.zeros(3)),
+        (("successes",), np.bool_(True)),
         (("kind",), "another"),
         (("observation_space",), checkpoint.space_to_tree(spaces.Discrete(3))),
     ]
@@ -279,6 +411,8 @@ def test_a_whole_file_that_lies_is_refused(tmp_path: Path) -> None:
         (("training", "memory"), {"mems": torch.zeros(1)}),
         (("training", "env"), {}),
         (("training", "starts"), np.zeros(3)),
+        (("training", "obs"), np.zeros(3)),
+        (("training", "obs"), None),
         (("training", "normalization"), {"obs": None, "returns": None, "so_far": None}),
         (("training", "random"), {}),
     ]

@@ -80,5 +80,5 @@ def learned(run_dir: Path) -> dict[str, Any]:
     """Weights and optimiser of the finished run, its counters, and its last episodes but for the clock's time."""
     tree = checkpoint.read(run_dir / runs.MODEL)
     assert isinstance(tree, dict)
-    episodes = [(episode["r"], episode["l"]) for episode in tree["episodes"]]
+    episodes = {name: tree["episodes"][name] for name in ("r", "l")}
     return {name: tree[name] for name in ("weights", "optimizer", "counters")} | {"episodes": episodes}

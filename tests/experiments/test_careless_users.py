@@ -37,12 +37,13 @@ class TalkingEnv(gym.Env[Any, Any]):
 @pytest.mark.parametrize(
     ("observations", "actions", "message"),
     [
-        (BOX, spaces.Discrete(2, start=1), "Discrete actions from 0"),
-        (BOX, spaces.MultiDiscrete(np.full((2, 2), 2)), "MultiDiscrete actions of shape"),
-        (spaces.Box(-1, 1, (), np.float32), spaces.Discrete(2), "observations without a dimension"),
-        (spaces.Discrete(3, start=2), spaces.Discrete(2), "Discrete ones from 0"),
-        (spaces.MultiDiscrete(np.full((2, 2), 2)), spaces.Discrete(2), "MultiDiscrete observations of shape"),
-        (spaces.Box(0, 255, (8, 8, 3), np.uint8), spaces.Discrete(2), "36 by 36 pixels"),
+        (BOX, spaces.Discrete(2, start=1), "Some-v0: actions are .* count them from 0"),
+        (BOX, spaces.MultiDiscrete(np.full((2, 2), 2)), "actions are a MultiDiscrete of shape"),
+        (BOX, spaces.MultiDiscrete([2, 2], start=[0, 1]), "actions are .* count them from 0"),
+        (BOX, spaces.MultiBinary([2, 2]), "MultiBinary actions of shape"),
+        (spaces.Box(-1, 1, (), np.float32), spaces.Discrete(2), "observations are numbers without a dimension"),
+        (spaces.Discrete(3, start=2), spaces.Discrete(2), "observations are .* count them from 0"),
+        (spaces.MultiDiscrete(np.full((2, 2), 2)), spaces.Discrete(2), "observations are a MultiDiscrete of shape"),
     ],
 )
 def test_spaces_that_would_fail_later(observations: Any, actions: Any, message: str) -> None:

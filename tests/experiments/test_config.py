@@ -62,9 +62,15 @@ def test_core_settings_are_the_cores_own() -> None:
 def test_memory_is_one_flag() -> None:
     """A comparison with a Transformer-XL whose spans are shorter than its slots would be unfair to it."""
     assert CoreConfig(memory="none").arguments()["slots"] == 0
-    fixed = CoreConfig(memory="transformer-xl", slots=64, max_span=20).arguments()
-    assert (fixed["spans"], fixed["max_span"], fixed["slots"]) == ("fixed", 64, 64)
-    assert CoreConfig().arguments()["spans"] == "learned"
+    fixed = CoreConfig(memory="transformer-xl", slots=64, max_span=20, log_position=True, count_matches=True)
+    arguments = fixed.arguments()
+    assert arguments == {
+        **{"core": "transformer-xl", "dim": 128, "depth": 2, "heads": 4, "slots": 64, "seq_len": 64},
+        **{"backend": "plain", "log_position": True, "count_matches": True},
+    }
+    core = core_maker(arguments.pop("core"), arguments)()
+    assert isinstance(core, ExpireSpanCore)
+    assert (core.learns_spans, core.max_span) == (False, 64)
     assert CoreConfig(memory="lstm", dim=32, slots=7).arguments() == {"core": "lstm", "dim": 32, "depth": 2}
 
 

@@ -1,5 +1,6 @@
 """Evaluation: what is counted, and how it is said."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -9,15 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from agents import ExpireSpanPPO, checkpoint
+from agents.cores import CoreStep, tensors_of
 from experiments import runs
+from experiments.acting import Actor, Acts
 from experiments.batched_play import play_batched
-from experiments.config import EnvConfig
-from experiments.environments import TRAINING_SEEDS, fresh_seeds, training_envs
+from experiments.config import CoreConfig, EnvConfig, Memory, TrainConfig
+from experiments.environments import TRAINING_SEEDS, fresh_seeds, seeded_envs, training_envs
 from experiments.episodes import Episode, correct_turn_rate, success_by_length, success_summary, wilson_interval
-from experiments.evaluate import play
+from experiments.evaluate import play, play_in, shared_out
+from experiments.train import build_model
 from expire_span import ExpireSpanCore
 from tests.experiments.conftest import TINY, Cli
 from tests.experiments.test_errors import check
@@ -54,6 +59,71 @@ def test_number_of_environments_changes_nothing(trained: Path) -> None:
     assert [episode.seed for episode in together] == seeds
     assert [(e.steps, e.success, e.reward) for e in alone] == [(e.steps, e.success, e.reward) for e in together]
     assert [e.live_memories for e in alone] == pytest.approx([e.live_memories for e in together])
+
+
+class Copies:
+    """Acts by `policy.act`, which leaves every state as it was."""
+
+    def __init__(self, model: ExpireSpanPPO, n_envs: int, deterministic: bool) -> None:
+        self.policy, self.state, self.deterministic = model.policy, model.policy.initial_state(n_envs), deterministic
+
+    @torch.no_grad()
+    def act(
+        self, observations: Any, episode_starts: np.ndarray, action_masks: np.ndarray | None = None
+    ) -> tuple[np.ndarray, CoreStep]:
+        obs, _ = self.policy.obs_to_tensor(observations)
+        acted = self.policy.act(obs, self.state, torch.from_numpy(episode_starts), self.deterministic)
+        self.state = acted.state
+        return self.policy.to_env_actions(acted.actions), acted.step
+
+
+class Keeps:
+    """Keeps what another says of each step, and copies of it."""
+
+    def __init__(self, acts: Acts) -> None:
+        self.acts = acts
+        self.kept: list[list[torch.Tensor]] = []
+        self.copies: list[list[torch.Tensor]] = []
+
+    def act(
+        self, observations: Any, episode_starts: np.ndarray, action_masks: np.ndarray | None = None
+    ) -> tuple[np.ndarray, CoreStep | None]:
+        actions, step = self.acts.act(observations, episode_starts, action_masks)
+        self.kept.append(list(tensors_of(step)))
+        self.copies.append([part.clone() for part in self.kept[-1]])
+        return actions, step
+
+
+def same(one: list[list[torch.Tensor]], other: list[list[torch.Tensor]]) -> bool:
+    return all(
+        torch.equal(a, b) for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True)
+    )
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("memory", ["expiring", "transformer-xl", "none", "lstm", "gru"])
+def test_a_memory_written_in_place_is_one_that_is_copied(memory: Memory, deterministic: bool) -> None:
+    """Catches: another step or another number than by `policy.act`, a memory of the episode before, and what was said
+    of a step that changes with the next one's writing."""
+    env = EnvConfig("ExpireSpan/Corridor-v0", ("max_length=4", "max_steps=20"))
+    core = CoreConfig(memory=memory, dim=16, depth=2, heads=2, slots=4, max_span=12, ramp_length=3)
+    model = build_model(TrainConfig(env=env, core=core), training_envs(env, 0), torch.device("cpu"))
+    # An agent that moves about.
+    assert isinstance(model.policy.action_net, nn.Linear)
+    nn.init.normal_(model.policy.action_net.weight)
+    seeds, played, keep = fresh_seeds(0, 7), [], []
+    shares = shared_out(len(seeds), 3)
+    for make in (Actor, Copies):
+        keep.append(Keeps(make(model, 3, deterministic)))
+        model.set_random_seed(1)
+        with contextlib.closing(seeded_envs(env, [[seeds[i] for i in share] for share in shares])) as vec_env:
+            played.append(play_in(vec_env, keep[-1], shares, seeds))
+    model.set_random_seed(1)
+    played.append(play(model, env, seeds, 3, deterministic))
+    assert played[0] == played[1] == played[2]
+    assert len(keep[0].kept) > 20
+    assert same(keep[0].copies, keep[1].copies)
+    assert same(keep[0].kept, keep[0].copies)
 
 
 def test_live_memories_start_at_none(trained: Path) -> None:

@@ -18,10 +18,13 @@ PICTURE = spaces.Box(0, 255, (40, 48, 3), np.uint8)
 class PictureEnv(gym.Env[Any, np.int64]):
     """Noise, alone or in a dictionary; episodes of five steps."""
 
-    def __init__(self, channels_first: bool = False, in_dict: bool = False, render_mode: str | None = None) -> None:
+    def __init__(
+        self, channels_first: bool = False, in_dict: bool = False, pixels: int = 0, render_mode: str | None = None
+    ) -> None:
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 4}
         self.render_mode = render_mode
-        shape = np.roll(PICTURE.shape, 1) if channels_first else PICTURE.shape
+        last = (pixels, pixels, 3) if pixels else PICTURE.shape
+        shape = np.roll(last, 1) if channels_first else last
         picture = spaces.Box(0, 255, tuple(shape), np.uint8)
         self.observation_space = spaces.Dict({"picture": picture, "speed": spaces.Box(-1, 1)}) if in_dict else picture
         self.action_space = spaces.Discrete(2)
@@ -65,3 +68,24 @@ def test_a_model_knows_its_environment_again(arguments: tuple[str, ...], env_id:
     assert outcome.status == 0, outcome.err
     outcome = cli("train", "--resume", run, "--total-timesteps", 128)
     assert outcome.status == 0, outcome.err
+
+
+@pytest.mark.parametrize("arguments", [("pixels=8",), ("pixels=8", "in_dict=True")])
+def test_small_pictures_are_refused_where_a_cnn_would_read_them(
+    arguments: tuple[str, ...], env_id: str, tmp_path: Path, cli: Cli
+) -> None:
+    """Would catch: a traceback of PyTorch's about its kernels; a run folder that is left behind."""
+    train = ("train", "--env", env_id, "--env-args", *arguments, *TINY, "--total-timesteps", 64)
+    outcome = cli(*train, "--run-dir", tmp_path / "run")
+    assert outcome.status == 2
+    assert "NatureCNN needs 36 by 36 pixels" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_small_pictures_that_no_cnn_reads(env_id: str, tmp_path: Path, cli: Cli) -> None:
+    """Would catch: pictures refused for a CNN that isn't there."""
+    run = tmp_path / "run"
+    train = ("train", "--env", env_id, "--env-args", "pixels=8", "--policy", "MlpPolicy", *TINY)
+    outcome = cli(*train, "--total-timesteps", 64, "--run-dir", run)
+    assert outcome.status == 0, outcome.err
+    assert json.loads(cli("evaluate", run, "--episodes", 2, "--json").out)["mean_length"] == 5

@@ -64,7 +64,7 @@ def test_slot_book_agrees_with_the_memory(trained: Path) -> None:
     for step in range(1, 18):
         actions, did = actor.act(observation[None], np.array([step == 1]))
         book.enter(step, did.write.slot[:, 0].numpy(), did.write.kept[:, 0].numpy())
-        ages = actor._state.cache.memory.elapsed_times[:, 0].numpy()
+        ages = actor._cache.memory.elapsed_times[:, 0].numpy()
         filled = np.isfinite(ages)
         np.testing.assert_array_equal(step - book.made_at[filled], ages[filled])
         compared += int(filled.sum())
