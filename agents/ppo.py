@@ -37,7 +37,7 @@ from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, M
 from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments, segments_of
 from agents.saving import model_from_tree, model_to_tree, restore_parameters, resume_training, training_to_tree
-from agents.space_checks import check_spaces
+from agents.space_checks import check_observed, check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
 
@@ -265,7 +265,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         if self._amid_step:
             # The environments were broken off in a step, and begin anew.
             self._last_obs, self._amid_step = None, False
-        return super()._setup_learn(*args, **kwargs)
+        begun = super()._setup_learn(*args, **kwargs)
+        check_observed(self.observation_space, self._last_obs)
+        return begun
 
     def save(
         self,

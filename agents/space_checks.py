@@ -38,6 +38,27 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any], nature_c
             )
 
 
+def check_observed(space: gym.Space[Any], observed: Any) -> None:
+    """Refuses fractions where the space says bytes: kept as such, they would be other numbers.
+
+    Args:
+        space: of the observations.
+        observed: by the environments.
+
+    Raises:
+        ValueError: for these.
+    """
+    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    for name, part in parts.items():
+        dtype = np.asarray(observed[name] if name else observed).dtype
+        if isinstance(part, spaces.Box) and part.dtype == np.uint8 and np.issubdtype(dtype, np.floating):
+            what = f"observations[{name!r}]" if name else "observations"
+            raise ValueError(
+                f"{what} are {dtype}, and their space says uint8. VecNormalize leaves a space as it is unless it is an "
+                f"image's: give it norm_obs=False, or norm_obs_keys without these, or make them floats before it"
+            )
+
+
 def _check_choices(what: str, space: gym.Space[Any]) -> None:
     if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return

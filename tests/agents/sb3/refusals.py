@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents import ExpireSpanPPO
 from tests.agents.sb3.models import ROLLOUT, clocks, tiny
@@ -49,6 +49,10 @@ def _with(**arguments: Any) -> Callable[[], object]:
     return lambda: tiny(**arguments)
 
 
+def _normalised_bytes() -> ExpireSpanPPO:
+    return tiny(VecNormalize(clocks(observations=spaces.Box(0, 10, (3,), np.uint8)))).learn(ROLLOUT)
+
+
 TWO_DIMENSIONS = spaces.MultiDiscrete(np.array([[2, 3], [2, 2]]))
 SMALL_IMAGE = spaces.Box(0, 255, (8, 8, 3), np.uint8)
 REFUSALS = {
@@ -64,6 +68,11 @@ REFUSALS = {
         _with(policy="MlpLstmPolicy"),
         ValueError,
         "must be one of MlpPolicy, CnnPolicy, MultiInputPolicy (an LSTM is policy_kwargs=",
+    ),
+    "`VecNormalize` of the observations of a `Box` of `uint8` that isn't an image, such as MiniGrid's codes": Refusal(
+        _normalised_bytes,
+        ValueError,
+        "observations are float32, and their space says uint8. VecNormalize leaves a space as it is unless",
     ),
     "`policy=ActorCriticPolicy`, or another without a memory": Refusal(
         lambda: WithoutMemory("Plain", "CartPole-v1"),
