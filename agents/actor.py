@@ -1,7 +1,6 @@
 """The policy's step in some of the environments, with all that a rollout keeps of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
-from torch.distributions import Distribution
 
 from agents.captured import Machinery, captured
 from agents.cores import Memory, tensors_of
@@ -120,17 +118,6 @@ class Actor:
     def values(self, obs: PyTorchObs, starts: Bool[Tensor, " n_envs"]) -> Float[Tensor, " n_envs"]:
         """Values of observations that would come next; nothing is written."""
         return self.policy.values(obs, self.state.cache, starts)
-
-
-@contextmanager
-def unvalidated() -> Iterator[None]:
-    """Within this block `torch.distributions` doesn't check its arguments, for which it would wait for the device."""
-    before = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(before)
 
 
 def copy_from_host(target: PyTorchObs, source: Any) -> None:

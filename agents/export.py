@@ -9,10 +9,10 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 
-from agents.actor import unvalidated
 from agents.cores import CoreCache
 from agents.cores.recurrence import _gru, _lstm
 from agents.policies import ExpireSpanActorCriticPolicy
+from agents.unvalidated import unvalidated
 
 SUFFIX = ".pt2"
 

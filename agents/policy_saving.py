@@ -5,7 +5,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from agents.checkpoint import CheckpointError, Tree, fields
 from agents.checkpoint.arguments import argument_from_tree, argument_to_tree
 from agents.checkpoint.errors import shown
 from agents.cores.sizes import MOST_AGES
+from agents.unvalidated import unvalidated
 from expire_span.version import __version__
 
 if TYPE_CHECKING:
@@ -48,15 +49,42 @@ def save_tree(path: Place, tree: Tree) -> None:
 
 
 def load_tree(path: Place) -> Tree:
-    """Reads a checkpoint; a path that isn't there is also tried with `.safetensors`."""
+    """Reads a checkpoint; where there is no such file, the one of that name with another suffix (see `found`)."""
     if not isinstance(path, str | os.PathLike):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "model" + SUFFIX)
             file.write_bytes(path.read())
             return checkpoint.read(file)
-    path = Path(path)
-    suffixed = path.with_name(path.name + SUFFIX)
-    return checkpoint.read(suffixed if suffixed.is_file() and not path.is_file() else path)
+    return checkpoint.read(found(Path(path)))
+
+
+def found(path: Path) -> Path:
+    """The file, or the one of the same name that ends in `.safetensors`, `.zip` or neither, if there is exactly one.
+
+    Callbacks of Stable-Baselines3's name their files themselves, some with `.zip` and some without a suffix. A name
+    without one is `.safetensors` first, as `save_tree` makes it.
+
+    Raises:
+        CheckpointError: if there is none of them, or more than one.
+    """
+    if os.path.isfile(path) or not path.name:
+        return path
+    bare = path.with_suffix("") if path.suffix in (SUFFIX, ".zip") else path
+    others = [bare.with_name(bare.name + suffix) for suffix in (SUFFIX, ".zip", "")]
+    others.remove(path)
+    there = [other for other in others if os.path.isfile(other)]
+    if len(there) == 1 or (there and path == bare):
+        return there[0]
+    if there:
+        raise CheckpointError(f"{path} can't be read: it isn't there, {there[0]} and {there[1]} are: name one of them")
+    # Where something else than a file lies, or nobody may look, reading it says so.
+    with suppress(OSError):
+        if not path.exists():
+            raise CheckpointError(
+                f"{path} can't be read: No such file or directory, nor {others[0].name} or "
+                f"{others[1].name}: look at the path"
+            )
+    return path
 
 
 def policy_to_tree(policy: ExpireSpanActorCriticPolicy) -> Tree:
@@ -140,9 +168,6 @@ def check_weights(
     if widths > len(weights) or not isinstance(seq_len, int) or seq_len > MOST_AGES:
         raise CheckpointError("policy_kwargs ask for more than there are weights for: take another checkpoint")
     shape_only = policy_kwargs | {"optimizer_class": optim.SGD, "optimizer_kwargs": {}}
-    # The import would go in a circle.
-    from agents.actor import unvalidated
-
     try:
         # gSDE draws its noise here, whose deviation has no value that could be checked.
         with torch.device("meta"), quiet(), unvalidated():

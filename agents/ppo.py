@@ -21,7 +21,6 @@ from stable_baselines3.common.utils import FloatSchedule, get_system_info
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.action_masks import uses_masks
-from agents.actor import unvalidated
 from agents.argument_checks import check_arguments
 from agents.captured import Machinery
 from agents.checkpoint import CheckpointError, Tree
@@ -40,6 +39,7 @@ from agents.saving import model_from_tree, model_to_tree, restore_parameters, re
 from agents.space_checks import check_observed, check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
+from agents.unvalidated import unvalidated
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 
 from agents import ExpireSpanPPO
-from agents.actor import unvalidated
 from agents.captured import Machinery, captured
+from agents.unvalidated import unvalidated
 from envs.batched import BatchedEnv, BatchedVecEnv
 from experiments.acting import Actor
 from experiments.config import EnvConfig
