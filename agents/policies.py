@@ -244,7 +244,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         """A policy from the file of `save`; nothing in it is run.
 
         Args:
-            path: of the file; `.safetensors` may be left out.
+            path: of the file, or the same name with `.safetensors`, `.zip` or no suffix where there is none of that.
             device: where it computes.
             classes: as `ExpireSpanPPO.load`.
 

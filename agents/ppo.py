@@ -306,7 +306,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """A model from its file, of `save` or `save_training`. Nothing in the file is run.
 
         Args:
-            path: of the file; `.safetensors` may be left out; or an open binary file; or what was read from it.
+            path: of the file, or the same name with `.safetensors`, `.zip` or no suffix where there is none of that; an
+                open binary file; or what was read from it.
             env: environments to go on training in; default: none, for acting alone.
             device: where it computes.
             custom_objects: arguments by name in place of the file's, such as a learning rate's function.

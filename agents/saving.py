@@ -457,6 +457,11 @@ def _restore_normalization(normalize: VecNormalize, tree: Tree) -> None:
         else:
             normalize.obs_rms = _running(part["obs"], normalize.obs_rms)
     normalize.ret_rms = _running(part["returns"], normalize.ret_rms)
-    if not isinstance(part["so_far"], np.ndarray) or part["so_far"].shape != (normalize.num_envs,):
-        raise CheckpointError("the returns so far aren't of these environments")
-    normalize.returns = part["so_far"]
+    so_far = part["so_far"]
+    if not isinstance(so_far, np.ndarray) or so_far.ndim != 1:
+        raise CheckpointError("VecNormalize's returns so far aren't a row of numbers")
+    if len(so_far) != normalize.num_envs:
+        raise CheckpointError(
+            f"VecNormalize is of {normalize.num_envs} environments, the checkpoint has {len(so_far)}: make as many"
+        )
+    normalize.returns = so_far

@@ -24,7 +24,8 @@ LINES_EVERY = 10.0
 def success_rate(model: ExpireSpanPPO) -> float | None:
     """Share of the newest training episodes that succeeded; None where the environment doesn't say."""
     successes = model.ep_success_buffer
-    return sum(successes) / len(successes) if successes else None
+    # Whatever an environment takes for a truth value: what counts is what `evaluate` counts.
+    return sum(map(bool, successes)) / len(successes) if successes else None
 
 
 def mean_return(model: ExpireSpanPPO) -> float | None:

@@ -230,7 +230,7 @@ class TrainConfig:
     """The agent."""
     preset: Annotated[str | None, arg(metavar="NAME|FILE")] = None
     """Settings known to work, by name (`expire-span tasks` lists them), or a file of settings, such as the best.json of
-    a study (`expire-span tune`); what else is given here goes before them."""
+    a study (`expire-span tune`); what else is given here overrides them."""
     run_dir: Annotated[str | None, arg(metavar="DIR")] = None
     """Folder for the run, which must be new or empty; None for one in runs/ named after the
     preset or environment and the seed."""
@@ -394,18 +394,6 @@ class TasksConfig:
     """Print one JSON object, and nothing else, on standard output."""
 
 
-BenchRow = Literal[
-    "serial",
-    "subprocess",
-    "batched",
-    "envpool",
-    "recurrent-ppo",
-    "recurrent-ppo-fastest",
-    "recurrent-ppo-batched",
-    "ppo",
-]
-
-
 @dataclass(frozen=True)
 class BenchConfig:
     """Measure steps a second on this machine, side by side with sb3-contrib's RecurrentPPO of like size.
@@ -419,7 +407,7 @@ class BenchConfig:
     """Arguments of the environment, such as agent_view_size=3."""
     n_envs: int = 16
     """Environments that step side by side, the same for every row."""
-    agents: Annotated[tuple[BenchRow, ...] | None, arg(metavar="ROW ...")] = None
+    agents: Annotated[tuple[str, ...] | None, arg(metavar="ROW ...")] = None
     """Rows to measure, in this order: serial, subprocess, batched, envpool (our agent, by how its environments step),
     recurrent-ppo (sb3-contrib's, its defaults), recurrent-ppo-fastest (its fastest stock settings),
     recurrent-ppo-batched (on batched environments), ppo (SB3's, without a memory). None for all that this machine and

@@ -18,38 +18,62 @@ PANELS = (
 )
 """Columns of progress.csv, and what they are."""
 
+STEPS = "time/total_timesteps"
+UNITS = ((1e6, "million environment steps"), (1e3, "thousand environment steps"), (1.0, "environment steps"))
+
 Series = tuple[list[float], list[float]]
+Row = dict[str, float]
+"""What is shown of a row: its columns that have a number."""
 
 
-def read_progress(run_dir: Path) -> list[dict[str, str]]:
+def read_progress(run_dir: Path) -> list[Row]:
     """The rows that the run logged, of all its continuations, in order.
 
     Raises:
-        UserError: for a folder that isn't a run's, or one that has logged nothing yet.
+        UserError: for a folder that isn't a run's, one that has logged nothing yet, or a log that can't be read.
     """
     read_config(run_dir)
     files = sorted(run_dir.glob("progress-*.csv"))
-    rows: list[dict[str, str]] = []
+    rows: list[Row] = []
     for path in (run_dir / "progress.csv", *files):
         if path.is_file():
-            with path.open(newline="") as file:
-                part = list(csv.DictReader(file))
+            part = _read(path)
             # After a hard kill a run goes on from its last checkpoint: what was logged beyond that was done again.
-            again = float(part[0]["time/total_timesteps"]) if part else math.inf
-            rows = [row for row in rows if float(row["time/total_timesteps"]) < again] + part
+            again = part[0][STEPS] if part else math.inf
+            rows = [row for row in rows if row[STEPS] < again] + part
     if not rows:
         raise UserError(f"{run_dir} has no progress.csv with a row in it: its training has logged nothing yet")
     return rows
 
 
-def series(rows: list[dict[str, str]], column: str) -> Series:
+def _read(path: Path) -> list[Row]:
+    shown = (STEPS, *(column for column, _ in PANELS))
+    rows: list[Row] = []
+    try:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                numbers = {name: float(row[name]) for name in shown if row.get(name)}
+                if not math.isfinite(numbers[STEPS]):
+                    raise ValueError
+                rows.append(numbers)
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
+    except (KeyError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path} is damaged: its row {len(rows) + 1} isn't one that a training logs: delete it, or the whole file"
+        ) from error
+    return rows
+
+
+def series(rows: list[Row], column: str) -> Series:
     """Steps and values of a column, where it has one."""
-    pairs = [
-        (float(row["time/total_timesteps"]), float(row[column]))
-        for row in rows
-        if row.get(column) and row.get("time/total_timesteps")
-    ]
+    pairs = [(row[STEPS], row[column]) for row in rows if column in row]
     return [steps for steps, _ in pairs], [value for _, value in pairs]
+
+
+def unit_of(most: float) -> tuple[float, str]:
+    """The unit in which so many steps are a number that fits an axis, and its name there."""
+    return next((unit for unit in UNITS if most >= unit[0]), UNITS[-1])
 
 
 def curves(config: CurvesConfig) -> int:
@@ -64,16 +88,17 @@ def curves(config: CurvesConfig) -> int:
     if not config.run_dirs:
         raise UserError("curves needs the folder of a run, or several")
     progress = {run_dir: read_progress(Path(run_dir)) for run_dir in config.run_dirs}
+    unit, name = unit_of(max(row[STEPS] for rows in progress.values() for row in rows))
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
         for run_dir, rows in progress.items():
             steps, values = series(rows, column)
-            axes.plot([step / 1e6 for step in steps], values, label=Path(run_dir).name, linewidth=1.2)
+            axes.plot([step / unit for step in steps], values, label=Path(run_dir).name, linewidth=1.2)
         axes.set_title(title, fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     for axes in figure.axes[2:]:
-        axes.set_xlabel("million environment steps")
+        axes.set_xlabel(name)
     figure.axes[0].legend(fontsize=8)
     with user_errors(OSError, prefix=f"--output {output} can't be written: "):
         figure.savefig(output, dpi=110)

@@ -1,5 +1,8 @@
 """Environments as the configuration describes them: for training, for playing given seeds, for recording."""
 
+import math
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, SupportsFloat, TypeGuard
@@ -40,6 +43,8 @@ def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
     Raises:
         UserError: for an unknown id (with near misses), wrong arguments, or spaces that no policy can read.
     """
+    if ":" in env.env_id:
+        _look_in_working_directory()
     # ImportError and gymnasium's own errors come from ids whose packages aren't installed.
     with user_errors(ValueError, TypeError, ImportError, gym.error.Error, prefix="environment: "):
         made = envs.make_env(env.env_id, **{**env.env_kwargs, **more})
@@ -49,6 +54,16 @@ def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
         made.close()
         raise
     return _channels_first(made)
+
+
+def _look_in_working_directory() -> None:
+    """Lets a module that lies there be imported, as `python -m` does and the console script doesn't.
+
+    Last, and not before an id names a module: a folder that happens to be called `envs` isn't to be taken for ours.
+    """
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
 
 
 def _channels_first(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
@@ -129,7 +144,7 @@ def _serial(env: EnvConfig, _: torch.device | str) -> VecEnv:
 
 def _monitored(env: EnvConfig, number: int) -> EpisodeStatistics:
     # Not Monitor, which keeps every episode for ever.
-    return EpisodeStatistics(NumberedFaults(make(env), number))
+    return EpisodeStatistics(NumberedFaults(ShapesChecked(make(env)), number))
 
 
 def _subprocess(env: EnvConfig, _: torch.device | str) -> VecEnv:
@@ -156,6 +171,35 @@ _MAKERS: Mapping[str, Callable[[EnvConfig, torch.device | str], VecEnv]] = {
     "batched": _batched,
     "envpool": _envpool,
 }
+
+
+class ShapesChecked(gym.Wrapper[Any, Any, Any, Any]):
+    """Raises for an observation of another shape than its space's: kept beside others, it would be said to fit nowhere,
+    or be repeated until it fits. A bare number is one for a space of one number."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        self._parts: Mapping[str, gym.Space[Any]] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+
+    def _check(self, observation: Any) -> None:
+        for name, part in self._parts.items():
+            shape, wanted = np.shape(observation[name] if name else observation), part.shape or ()
+            if shape != wanted and (shape, math.prod(wanted)) != ((), 1):
+                what = f"an observation's {name!r}" if name else "an observation"
+                raise ValueError(f"{what} is of shape {shape}, its space is {part}")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """The environment's own reset."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._check(observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """The environment's own step."""
+        stepped = self.env.step(action)
+        self._check(stepped[0])
+        return stepped
 
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):

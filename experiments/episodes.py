@@ -77,10 +77,13 @@ def turns_taken(episodes: Sequence[Episode]) -> int | None:
 
 
 def success_by_length(episodes: Iterable[Episode]) -> dict[str, Any] | None:
-    """The success summary for each range of `info["length"]` that was met; None where there are no lengths."""
+    """The success summary for each range of `info["length"]` that was met; None where there are no lengths.
+
+    An episode whose turns are counted has many corridors: its length is that of the one in which time was up.
+    """
     groups: dict[str, list[Episode]] = {}
     for episode in sorted(episodes, key=lambda episode: episode.length or 0):
-        if episode.length is not None:
+        if episode.length is not None and episode.correct_turns is None:
             groups.setdefault(_length_range(episode.length), []).append(episode)
     return {name: {"episodes": len(group), **success_summary(group)} for name, group in groups.items()} or None
 

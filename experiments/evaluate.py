@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,12 @@ from experiments.acting import Actor, Acts, live_memories
 from experiments.config import MOST_THREADS, EnvConfig, EvaluateConfig, check_within
 from experiments.environments import fresh_seeds, seeded_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary, turns_taken
-from experiments.errors import UserError, user_errors
+from experiments.errors import UserError, say, user_errors
 
 MOST_SLOTS = 100_000
 """That an agent can be given to act with."""
+SAY_EVERY = 30.0
+"""Seconds after which it is said how far an evaluation is: there are environments whose episodes never end."""
 
 
 def play(
@@ -77,12 +80,17 @@ def play_in(
     episodes: dict[int, Episode] = {}
     done_of = [0] * n_envs
     live = np.zeros(n_envs)
+    steps, said = 0, time.monotonic()
     observations, starts = vec_env.reset(), np.ones(n_envs, dtype=bool)
     while len(episodes) < len(seeds):
+        if time.monotonic() - said >= SAY_EVERY:
+            say(f"{len(episodes)} of {len(seeds)} episodes have ended, after {steps:,} steps")
+            said = time.monotonic()
         actions, step = actor.act(observations, starts, get_action_masks(vec_env) if masked else None)
         seen = live_memories(step)
         live += 0 if seen is None else seen
         observations, _, starts, infos = vec_env.step(actions)
+        steps += n_envs
         for j in np.flatnonzero(starts):
             if done_of[j] < len(shares[j]):
                 index = shares[j][done_of[j]]

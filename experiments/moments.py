@@ -152,7 +152,7 @@ def _batch_of_one(observation: Any) -> Any:
 
 
 def _outcome(info: dict[str, Any]) -> str:
-    if "is_success" not in info:
+    if info.get("is_success") is None:
         return "the end"
     return "success" if info["is_success"] else "failure"
 

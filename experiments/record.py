@@ -54,8 +54,12 @@ def record(config: RecordConfig) -> int:
     count = video.write(output, _pictures(painter, episodes, config.fps, output.suffix.lower()), config.fps)
     outcomes = [episode.moments[-1].outcome for episode in episodes]
     solved = f", {outcomes.count('success')} of them solved" if "the end" not in outcomes else ""
-    print(f"{output}: {len(episodes)} episodes{solved}, {count} pictures")
+    print(f"{output}: {_counted(len(episodes), 'episode')}{solved}, {_counted(count, 'picture')}")
     return 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def record_episodes(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from agents import ExpireSpanPPO
+from agents.checkpoint import CheckpointError
 from agents.checkpoint.lock import LOCK
 from agents.policy_saving import load_tree
 from agents.saving import policy_kwargs_from_tree
@@ -300,8 +301,9 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
     path = run_dir / MODEL
     if not path.is_file():
         raise UserError(f"{run_dir} has no {MODEL}: its training was stopped before the first checkpoint")
-    with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
+    with user_errors(CheckpointError):
         tree = load_tree(path)
+    with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
         changed = {}
         if slots is not None:
             if config.core.memory not in ("expiring", "transformer-xl"):

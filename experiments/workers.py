@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from experiments.callbacks import StopRequest
 from experiments.errors import say, user_errors
@@ -69,13 +70,15 @@ def stop_at_end_of_input(request: StopRequest) -> None:
 
 def _started(module: str) -> "subprocess.Popen[str]":
     """A worker's process. In a group of its own: Ctrl-C is this process's, which has its own way to end a worker."""
-    # -P: nothing of the folder that we happen to be called in, unless this process, too, finds it there.
+    # -P: nothing of the folder that we happen to be called in, unless this process, too, finds it there; nor then
+    # before our own, since it may have an `envs`.
+    paths = [str(Path(__file__).parents[1]), *sys.path]
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=sys.__stderr__,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
         process_group=0,
     )
 

@@ -66,6 +66,9 @@ def check(config: BenchConfig) -> None:
         check_within("turns", config.turns, 1)
     if config.agents == ():
         raise UserError(f"--agents needs the name of a row, or several, of {', '.join(ROWS)}")
+    for name in config.agents or ():
+        if name not in ROWS:
+            raise UserError(f"--agents {name}: there is no such row, only {', '.join(ROWS)}")
     check_device(config.device)
     if config.output is not None:
         path = Path(config.output)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
@@ -23,7 +23,7 @@ from experiments.bench.clock import OutsideClock, Phases, Span, Stopwatch, Timed
 from experiments.bench.memory import MIB, peak_memory_mib
 from experiments.bench.replay import ActionRecorder, seconds_alone
 from experiments.bench.rows import ROWS, Row, threads, train_config
-from experiments.config import BenchConfig, BenchRow
+from experiments.config import BenchConfig
 from experiments.environments import training_envs
 from experiments.errors import UserError, one_line
 from experiments.runs import check_device
@@ -34,7 +34,7 @@ WARM_UP = {"expire-span": 2, "recurrent-ppo": 1, "ppo": 1}
 """Iterations before the measurement; ours may still compile in its second, on shapes and graphs of the first."""
 
 
-def measure(key: BenchRow, config: BenchConfig, turns: int, wait: Callable[[], None]) -> dict[str, Any]:
+def measure(key: str, config: BenchConfig, turns: int, wait: Callable[[], None]) -> dict[str, Any]:
     """Trains until enough was measured.
 
     Args:
@@ -155,7 +155,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
         device = check_device(config.device)
         if device.type == "cuda":
             free_mib = torch.cuda.mem_get_info(device)[0] / MIB
-        return measure(cast(BenchRow, job["key"]), config, job["turns"], _wait)
+        return measure(job["key"], config, job["turns"], _wait)
     except Exception as error:
         # Whatever it is: the other rows go on.
         if for_want_of_memory(error):

@@ -10,7 +10,7 @@ from envs.batched import batched_ids, has_batched
 from envs.envpool_memory import IDS, VIEW
 from experiments import contrib
 from experiments.arguments import parse_pairs
-from experiments.config import AgentConfig, BenchConfig, BenchRow, CoreConfig, EnvConfig, TrainConfig
+from experiments.config import AgentConfig, BenchConfig, CoreConfig, EnvConfig, TrainConfig
 from experiments.errors import UserError
 from experiments.runs import check_device
 
@@ -43,7 +43,7 @@ class Row:
 
 
 _FASTEST = {"shared_lstm": True, "enable_critic_lstm": False}
-ROWS: dict[BenchRow, Row] = {
+ROWS: dict[str, Row] = {
     "serial": Row("expire-span serial", "expire-span", "serial"),
     "subprocess": Row("expire-span subprocess", "expire-span", "subprocess"),
     "batched": Row("expire-span batched", "expire-span", "batched"),
@@ -59,12 +59,12 @@ ROWS: dict[BenchRow, Row] = {
 class Job:
     """A row to measure: its key in `ROWS`, its name, and the settings, which the table over slots varies."""
 
-    key: BenchRow
+    key: str
     name: str
     config: BenchConfig
 
 
-def obstacle(key: BenchRow, config: BenchConfig) -> str | None:
+def obstacle(key: str, config: BenchConfig) -> str | None:
     """Why a row can't be measured here, and what would help, on one line; None where it can."""
     row = ROWS[key]
     if row.agent == "recurrent-ppo" and (why_not := contrib.missing()) is not None:
@@ -107,7 +107,7 @@ def _slots_jobs(config: BenchConfig) -> list[Job]:
     """Our agent over slots and spans, on batched environments where there are any."""
     if config.agents is not None:
         raise UserError("--slots-table measures our agent alone: leave out --agents")
-    key: BenchRow = "serial" if obstacle("batched", config) else "batched"
+    key = "serial" if obstacle("batched", config) else "batched"
     return [
         Job(
             key,

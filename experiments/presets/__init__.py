@@ -17,7 +17,7 @@ class Preset:
     demands: str
     """What the task demands of a memory, in one sentence."""
     config: TrainConfig
-    """The settings; what the command line says goes before them."""
+    """The settings; what the command line says overrides them."""
 
 
 def names() -> list[str]:

@@ -35,8 +35,8 @@ def batched() -> BatchedVecEnv:
     return BatchedVecEnv(make_batched("MiniGrid-MemoryS7-v0", 4, seed=1, agent_view_size=3, max_steps=11))
 
 
-def pendulums() -> VecEnv:
-    return VecNormalize(DummyVecEnv([lambda: make_env("ExpireSpan/PendulumNoVelocity-v0")] * 2))
+def pendulums(n_envs: int = 2) -> VecEnv:
+    return VecNormalize(DummyVecEnv([lambda: make_env("ExpireSpan/PendulumNoVelocity-v0")] * n_envs))
 
 
 def new(env: VecEnv, **kwargs: Any) -> ExpireSpanPPO:
@@ -479,6 +479,14 @@ def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="learning_rte"):
         ExpireSpanPPO.load(tmp_path / "t", device="cpu", learning_rte=1e-3)
     assert ExpireSpanPPO.load(tmp_path / "t", device="cpu").rollout_buffer is None, "who only acts needs none"
+
+
+def test_another_number_of_normalized_environments_is_told(tmp_path: Path) -> None:
+    """Would catch: a refusal that leaves open what is wrong with the environments."""
+    model = new(pendulums(3))
+    model.learn(32 * 3, callback=SaveAt(tmp_path / "t", 0))
+    with pytest.raises(CheckpointError, match="VecNormalize is of 2 environments, the checkpoint has 3: make as many"):
+        ExpireSpanPPO.resume(tmp_path / "t", pendulums(2), device="cpu")
 
 
 def test_states_of_no_place_are_refused() -> None:

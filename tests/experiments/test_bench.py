@@ -23,7 +23,7 @@ from experiments.bench.clock import OutsideClock, Phases, Stopwatch, TimedVecEnv
 from experiments.bench.memory import environments_that_fit, peak_memory_mib
 from experiments.bench.replay import ActionRecorder, seconds_alone
 from experiments.bench.rows import ROWS, Job
-from experiments.config import BenchConfig, BenchRow
+from experiments.config import BenchConfig
 from experiments.environments import training_envs
 from experiments.errors import UserError
 from tests.experiments.conftest import Cli
@@ -56,7 +56,7 @@ def test_rows_side_by_side(cli: Cli, tmp_path: Path) -> None:
     assert outcome.status == 0, outcome.out + outcome.err
     results = json.loads(outcome.out)
     assert json.loads(output.read_text()) == results
-    assert [result["name"] for result in results] == [ROWS[agent].name for agent in agents]  # type: ignore[index]
+    assert [result["name"] for result in results] == [ROWS[agent].name for agent in agents]
     for result in results:
         assert (result["env"], result["device"], result["n_envs"]) == ("MiniGrid-MemoryS13Random-v0", "cpu", 3)
         assert result["error"] is None
@@ -369,6 +369,10 @@ def test_mistakes(cli: Cli, tmp_path: Path) -> None:
         (("--n-envs", 0), "--n-envs 0: must be at least 1"),
         (("--torch-threads", 0), "--torch-threads 0: must be between 1 and 1024"),
         (("--device", "tpu"), "isn't a device"),
+        (
+            ("--agents", "serial", "nope"),
+            "--agents nope: there is no such row, only serial, subprocess, batched, envpool, r",
+        ),
         (("--output", tmp_path), "is a folder"),
         (("--output", tmp_path / "no" / "rows.json"), "there is no folder"),
         (("--env", "CartPole-v1", "--env-args", "--agents", "batched"), "CartPole-v1 has no batched version"),
@@ -383,7 +387,7 @@ def test_mistakes(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["serial", "subprocess"])
-def test_replay_lives_through_the_same_episodes(key: BenchRow) -> None:
+def test_replay_lives_through_the_same_episodes(key: str) -> None:
     """Catches: a replay with other seeds or actions, or one group's taken for the other's: then environments end
     elsewhere than the training left them, and what they can do alone is measured on other episodes."""
     made: Callable[[], VecEnv] = partial(training_envs, rows.train_config(TINY, ROWS[key]).env, 7, CPU)

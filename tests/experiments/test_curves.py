@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from matplotlib.image import imread
 
-from experiments.curves import read_progress, series
+from experiments.curves import read_progress, series, unit_of
 from tests.experiments.conftest import Cli
 
 
@@ -41,3 +42,31 @@ def test_mistakes(cli: Cli, trained: Path, run_copy: Path, tmp_path: Path) -> No
         assert outcome.status == 2
         assert message in outcome.err
         assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        ("a,b\n1,x\n", 1),
+        ("time/total_timesteps,memory/span_mean\n64,3\n128,x\n", 2),
+        ("time/total_timesteps,memory/span_mean\n64,3\nnan,4\n", 2),
+        ("memory/span_mean,time/total_timesteps\n3,64\n4,128\n4", 3),
+        (b"time/total_timesteps\n\xff\xfe\n", 1),
+    ],
+)
+def test_a_damaged_log_is_one_line(cli: Cli, run_copy: Path, content: str | bytes, row: int) -> None:
+    """Would catch: a traceback for a log that something else wrote to, or that was cut off."""
+    path = run_copy / "progress.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    outcome = cli("curves", run_copy, "--output", run_copy / "curves.png")
+    assert (outcome.status, outcome.err.count("\n")) == (2, 1), outcome.err
+    assert f"{path} is damaged: its row {row} isn't one that a training logs" in outcome.err
+
+
+def test_the_unit_fits_the_range() -> None:
+    """Would catch: a run of a few hundred steps whose labels, 0.0000 to 0.0003 million, are printed over each other."""
+    assert [unit_of(most)[1].split()[0] for most in (0, 256, 999, 1000, 300_000, 1e6, 5e7)] == [
+        *["environment"] * 3,
+        *["thousand"] * 2,
+        *["million"] * 2,
+    ]

@@ -2,16 +2,22 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from envs.batched import BatchedVecEnv
 from envs.envpool_memory import EnvPoolVecEnv
+from envs.faults import EnvironmentFault
 from envs.workers.vec_env import WorkerVecEnv
 from experiments.config import EnvConfig
 from experiments.environments import training_envs
@@ -19,6 +25,7 @@ from experiments.errors import UserError
 from tests.experiments.conftest import TINY, Cli
 
 S7 = "MiniGrid-MemoryS7-v0"
+ROOT = Path(__file__).parents[2]
 needs_envpool = pytest.mark.skipif(importlib.util.find_spec("envpool") is None, reason="EnvPool isn't installed")
 WAYS = [
     EnvConfig(S7, n_envs=3),
@@ -88,6 +95,73 @@ def test_without_envpool_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, cli
     assert run.status == 2
     assert "--vec-env envpool: EnvPool isn't installed: pip install 'expire-span[envpool]'" in run.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("vec_env", ["serial", "subprocess"])
+def test_a_module_in_the_working_directory_is_found(tmp_path: Path, vec_env: str) -> None:
+    """Would catch: `--env recall:Recall-v0` that `python -m experiments` finds and the console script doesn't, or a
+    folder of the user's that is taken for our `envs`."""
+    (tmp_path / "recall.py").write_text(
+        "import gymnasium as gym\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gym.register('Recall-v0', CartPoleEnv, max_episode_steps=9)\n"
+    )
+    (tmp_path / "envs").mkdir()
+    # -P: as in a console script, the folder that it is called in isn't where modules are looked for.
+    script = [sys.executable, "-P", "-c", "import sys; from experiments.cli import main; sys.exit(main())"]
+    flags = ["train", "--env", "recall:Recall-v0", *TINY, "--vec-env", vec_env, "--total-timesteps", "64"]
+    paths = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).strip(os.pathsep)
+    done = subprocess.run(
+        [*script, *flags, "--run-dir", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+class MisshapenEnv(gym.Env[Any, Any]):
+    """The third observation of an episode has one number for the two of its space."""
+
+    def __init__(self, in_dict: bool = False) -> None:
+        box = spaces.Box(-1, 1, (2,), np.float32)
+        self.observation_space = (
+            spaces.Dict({"bare": spaces.Box(0, 1, (1,)), "codes": spaces.Discrete(3), "place": box}) if in_dict else box
+        )
+        self.action_space = spaces.Discrete(2)
+        self._steps, self._in_dict = 0, in_dict
+
+    def _observation(self) -> Any:
+        place = np.zeros(1 if self._steps == 2 else 2, np.float32)
+        return {"place": place, "codes": 1, "bare": 0.5} if self._in_dict else place
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """An episode."""
+        super().reset(seed=seed)
+        self._steps = 0
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step."""
+        self._steps += 1
+        return self._observation(), 0.0, False, False, {}
+
+
+gym.register("ExpireSpanTest/Misshapen-v0", f"{__name__}:MisshapenEnv", disable_env_checker=True)
+
+
+@pytest.mark.parametrize(("in_dict", "what"), [(False, "an observation"), (True, "an observation's 'place'")])
+def test_a_wrong_shape_is_told_with_its_environment(in_dict: bool, what: str) -> None:
+    """Would catch: an observation that can't be kept, with no word on whose it is, or one number that is kept as two
+    equal ones."""
+    vec_env = training_envs(EnvConfig("ExpireSpanTest/Misshapen-v0", (f"in_dict={in_dict}",), n_envs=2), 0)
+    vec_env.reset()
+    vec_env.step(np.zeros(2, int))
+    message = rf"^environment 0: ValueError: {what} is of shape \(1,\), its space is Box\(-1.0, 1.0, \(2,\), float32\)$"
+    with pytest.raises(EnvironmentFault, match=message):
+        vec_env.step(np.zeros(2, int))
 
 
 def test_n_workers_is_checked(cli: Cli, tmp_path: Path) -> None:

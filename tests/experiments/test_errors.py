@@ -150,7 +150,9 @@ def test_folders_that_are_no_run(run_copy: Path, tmp_path: Path, cli: Cli, comma
     check(cli(command, run_copy, "--device", "cuda:77"), "cuda:77")
     model = run_copy / "model.safetensors"
     model.write_bytes(model.read_bytes()[:1000])
-    check(cli(command, run_copy), "model.safetensors can't be loaded")
+    outcome = cli(command, run_copy)
+    check(outcome, f"{model} can't be read: ")
+    assert outcome.err.count(str(model)) == 1
     model.unlink()
     check(cli(command, run_copy), "has no model.safetensors")
     assert not (run_copy / "video.mp4").exists()

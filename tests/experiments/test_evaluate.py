@@ -3,9 +3,12 @@
 import contextlib
 import dataclasses
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from agents.cores import CoreStep, tensors_of
 from experiments import runs
 from experiments.acting import Actor, Acts
 from experiments.batched_play import play_batched
+from experiments.callbacks import success_rate
 from experiments.config import CoreConfig, EnvConfig, Memory, TrainConfig
 from experiments.environments import TRAINING_SEEDS, fresh_seeds, seeded_envs, training_envs
 from experiments.episodes import Episode, correct_turn_rate, success_by_length, success_summary, wilson_interval
@@ -222,6 +226,51 @@ def test_summaries() -> None:
     assert [part["success_rate"] for part in parts.values()] == [1.0, 0.5, 1.0]
     assert success_by_length([episode(True)]) is None
     assert success_summary([episode(True), episode(None)])["success_rate"] is None
+
+
+def test_many_corridors_have_no_one_length(tmp_path: Path, cli: Cli) -> None:
+    """Catches: an Endless T-Maze's success split by the length of the corridor in which time was up."""
+    run = tmp_path / "run"
+    args = ("--env", "ExpireSpan/EndlessTMaze-v0", "--env-args", "min_length=3", "max_length=30", "max_steps=20")
+    assert cli("train", *args, *TINY, "--total-timesteps", 64, "--run-dir", run).status == 0
+    result = json.loads(cli("evaluate", run, "--episodes", 4, "--json").out)
+    assert result["success_rate"] is not None
+    assert result["success_by_length"] is None
+    assert "  length " not in cli("evaluate", run, "--episodes", 4).out
+
+
+def test_episodes_that_never_end(tmp_path: Path, cli: Cli) -> None:
+    """Catches: an evaluation that says nothing for ever, or that Ctrl-C ends with a traceback or not at all."""
+    run = tmp_path / "run"
+    args = ("--env", "Pendulum-v1", "--env-args", "max_episode_steps=1000000000")
+    assert cli("train", *args, *TINY, "--total-timesteps", 64, "--run-dir", run).status == 0
+    program = (
+        "import sys; from experiments import cli, evaluate; evaluate.SAY_EVERY = 0.1;"
+        f"sys.exit(cli.main(['evaluate', {str(run)!r}, '--episodes', '3', '--device', 'cpu']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert re.fullmatch(r"expire-span: 0 of 3 episodes have ended, after [\d,]+ steps\n", line)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "expire-span: interrupted"
+    assert "Traceback" not in err
+
+
+def test_a_short_evaluation_says_nothing_on_the_way(trained: Path, cli: Cli) -> None:
+    """Catches: lines on standard error of an evaluation that is over in a moment."""
+    assert cli("evaluate", trained, "--episodes", 2).err == ""
+
+
+def test_success_is_a_truth_value() -> None:
+    """Catches: an `is_success` of 0.5 that is half a success in training and a whole one in an evaluation."""
+    model: Any = SimpleNamespace(ep_success_buffer=[0.5, 0.0, np.float32(0.1), True])
+    assert success_rate(model) == 0.75
 
 
 def test_an_agent_acts_with_fewer_slots(trained: Path, cli: Cli) -> None:

@@ -134,3 +134,11 @@ def test_no_memory_at_all_can_be_drawn(trained: Path) -> None:
     recorded = record_episode(env, run.model, 1, deterministic=True, max_steps=1)
     image = Painter([recorded], "title", slots=6).paint(0, 0)
     assert image.size == Painter([recorded], "title", slots=6).layout.size
+
+
+def test_one_is_no_plural(trained: Path, tmp_path: Path, cli: Cli) -> None:
+    """Catches: "1 episodes"."""
+    outcome = cli("record", trained, "--episodes", 1, "--output", tmp_path / "one.png")
+    assert outcome.status == 0, outcome.err
+    assert ": 1 episode, " in outcome.out
+    assert outcome.out.endswith(", 1 picture\n")
