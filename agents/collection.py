@@ -21,7 +21,7 @@ class Timings(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """The newest episodes that ended in a rollout, in order."""
+    """Episodes that ended, in order."""
 
     returns: Float[np.ndarray, " episodes"]
     lengths: Int[np.ndarray, " episodes"]
@@ -51,7 +51,7 @@ class RolloutStep(NamedTuple):
     clipped_actions: Any = None
     """The actions as the environments got them."""
     episodes: Episodes | None = None
-    """Where `infos` don't tell of them: at a rollout's last step its newest, before none."""
+    """Those that ended in this step, where `infos` don't tell of them; of a rollout its newest alone."""
 
 
 class Position(NamedTuple):

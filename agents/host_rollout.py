@@ -130,8 +130,8 @@ class HostRollout:
         if group.actor.masks is not None:
             # Asked for here, where the group's environments wait for their actions.
             group.actor.allow(get_action_masks(self.env, range(self.env.num_envs)[group.actor.rows]))
-        group.act()
         self._in_flight = True
+        group.act()
         # A copy: on the CPU they would be the very tensor that the next step writes to.
         group.sent = self._policy.to_env_actions(group.actor.actions).copy()
         if self._ahead:

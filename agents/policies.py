@@ -175,9 +175,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
         self._memory_shapes = _shapes(self.core.empty_memory(1))
-        box = self.action_space if isinstance(self.action_space, spaces.Box) else None
-        for name, bound in (("_low", box and box.low), ("_high", box and box.high)):
-            self.register_buffer(name, None if bound is None else torch.as_tensor(bound).clone(), persistent=False)
+        self._keep_bounds()
         self._begin_versions()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -190,8 +188,16 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # PyTorch's
+        if "_low" not in self._buffers:  # a pickle of before
+            self._keep_bounds()
         # A copy, by `copy` or `pickle`: its weights change apart from the original's.
         self._begin_versions()
+
+    def _keep_bounds(self) -> None:
+        box = self.action_space if isinstance(self.action_space, spaces.Box) else None
+        for name, bound in (("_low", box and box.low), ("_high", box and box.high)):
+            kept = None if bound is None else torch.as_tensor(bound).clone().to(self.device)
+            self.register_buffer(name, kept, persistent=False)
 
     def _begin_versions(self) -> None:
         """Gives the policy an identity of its own, and its optimiser a hook, which copies of optimisers don't have."""

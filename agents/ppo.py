@@ -442,10 +442,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.policy.reset_noise(env.num_envs)
         began = time.perf_counter()
         with self._precise():
-            rollout = self._rollout_in(env)
-            rollout.begin(self._position(env.num_envs))
-        # Should anything raise meanwhile, nothing is gone on with that isn't in step.
-        self._memory, self._within_rollout = None, True
+            rollout, position = self._rollout_in(env), self._position(env.num_envs)
+            # Should anything raise meanwhile, nothing is gone on with that isn't in step.
+            self._memory, self._within_rollout, self._amid_step = None, True, True
+            rollout.begin(position)
         try:
             whole = self._collect(rollout, callback)
         except BaseException:
@@ -551,6 +551,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        for name in ("clip_range", "clip_range_vf", "memory_budget"):
+            if isinstance(getattr(self, name), int | float):  # set since the training before
+                setattr(self, name, FloatSchedule(getattr(self, name)))
         assert callable(self.clip_range)
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)

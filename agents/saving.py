@@ -318,6 +318,11 @@ def _load_optimizer(optimizer: optim.Optimizer, tree: Tree) -> None:
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.dim() > 0 and value.shape != parameter.shape:
                 raise CheckpointError(f"the optimiser's {shown(name)} doesn't have its weight's shape")
+    assert isinstance(groups["param_groups"], list)
+    for kept, own in zip(groups["param_groups"], optimizer.param_groups, strict=True):
+        # Another version of PyTorch may have more of them, or fewer.
+        if kept.keys() - own.keys() and own.keys() - kept.keys():
+            raise CheckpointError(f"the optimiser's state is another's than {type(optimizer).__name__}'s")
     # A copy: tensors of the same device would be shared with the tree, and with whoever else has it.
     optimizer.load_state_dict(copy.deepcopy(state))
 
@@ -346,12 +351,20 @@ def _numbers(tree: Tree, what: str) -> dict[str, float]:
 
 
 def _episodes_to_tree(infos: Iterable[dict[str, Any]]) -> Tree:
-    """Arrays of what Monitor says of episodes: of single values a file holds only so many."""
-    return {name: np.array([_number(info.get(name)) for info in infos], dtype) for name, dtype in _EPISODE.items()}
+    """Arrays of what Monitor says of episodes, and of what else is a number of each (its `info_keywords`): of single
+    values a file holds only so many."""
+    every = list(infos)
+    shared = [name for name in (every[0] if every else {}) if all(_is_number(info.get(name)) for info in every)]
+    names = [*_EPISODE, *(name for name in shared if name not in _EPISODE)]
+    columns = {name: [info.get(name) for info in every] for name in names}
+    return {
+        name: np.nan_to_num([value if _is_number(value) else 0 for value in column]).astype(_EPISODE.get(name, float))
+        for name, column in columns.items()
+    }
 
 
-def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float | np.number) else 0
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)
 
 
 def _successes_to_tree(successes: Iterable[Any]) -> Tree:
@@ -364,11 +377,12 @@ def _restore_episodes(model: ExpireSpanPPO, episodes: Tree, successes: Tree) -> 
     if isinstance(episodes, list) and isinstance(successes, list):
         # Models of before have them one by one.
         episodes, successes = _episodes_to_tree(episodes), _successes_to_tree(successes)
-    fields(episodes, "the last episodes", *_EPISODE)
-    columns = [_column(episodes[name], name, dtype) for name, dtype in _EPISODE.items()]
+    if not isinstance(episodes, dict) or not _EPISODE.keys() <= episodes.keys():
+        raise CheckpointError("the last episodes have no r, l or t: take another checkpoint")
+    columns = [_column(tree, name, _EPISODE.get(name, np.float64)) for name, tree in episodes.items()]
     if len(set(map(len, columns))) > 1:
         raise CheckpointError("the last episodes have more of r, l or t than of the others: take another checkpoint")
-    rows = (dict(zip(_EPISODE, row, strict=True)) for row in zip(*columns, strict=True))
+    rows = (dict(zip(episodes, row, strict=True)) for row in zip(*columns, strict=True))
     window = model._stats_window_size
     model.ep_info_buffer = deque(rows, maxlen=window)
     model.ep_success_buffer = deque(_column(successes, "successes", np.bool_), maxlen=window)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -64,6 +65,9 @@ class MaskedTensorEnv(Protocol):
     def action_masks(self) -> Bool[Tensor, "n_envs choices"]: ...
 
 
+NONE = Episodes(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+
+
 class TensorRollout:
     """See `agents.collection.Rollout`. Nothing waits for the host between a rollout's first step and its last, of
     which all are then told one after the other.
@@ -94,7 +98,7 @@ class TensorRollout:
         self.env, self.waited = env, 0.0
         self._policy, self._prepare = policy, prepare
         self._actor = Actor(policy, buffer, statistics, slice(0, buffer.n_envs))
-        self._buffer, self._newest, self._stopping = buffer, newest, False
+        self._buffer, self._newest, self._stopping, self._done = buffer, newest, False, False
         self._rewards = torch.zeros_like(buffer.values)
         self._ended = torch.zeros_like(buffer.episode_starts)
         self._successes = torch.zeros_like(self._ended)
@@ -114,7 +118,7 @@ class TensorRollout:
         assert position.memory is not None
         self._actor.begin(position.memory)
         self._actor.see(position.obs, position.starts)
-        self._stopping = False
+        self._stopping = self._done = False
 
     def steps(self) -> Iterator[RolloutStep]:
         """Tells of a step at each call of `next`; the first call does them all, and waits for the device."""
@@ -125,32 +129,42 @@ class TensorRollout:
             self._step()
             if may_cut_off:
                 self._bootstrap()
-        rewards, ended = self._rewards.cpu().numpy(), self._ended.cpu().numpy()
+        self._done = True
+        kept = self._rewards, self._ended, self._returns, self._lengths, self._successes
+        # Copies: a callback may keep them, and on the CPU the next rollout writes to the very tensors.
+        rewards, ended, *of_episodes = (part.cpu().numpy().copy() for part in kept)
         for step in range(n_steps):
             check_finite(rewards[step], "reward", step + 1)
         if buffer.action_masks is not None:
             check_possible(buffer.action_masks, buffer.action_space)
+        newest = np.zeros_like(ended)
+        newest.flat[np.flatnonzero(ended)[-self._newest :]] = True
         infos: list[dict[str, Any]] = [{}] * buffer.n_envs
         for step in range(n_steps):
             if self._stopping:
                 return
-            # Copies: a callback may keep them, and on the CPU the next rollout writes to the very tensors.
-            told = rewards[step].copy(), ended[step].copy(), infos
-            kept = buffer.actions[step], buffer.values[step], buffer.log_prob[step]
-            yield RolloutStep(None, *told, *kept, episodes=self._episodes(newest=step + 1 == n_steps))
+            yield RolloutStep(
+                None,
+                rewards[step],
+                ended[step],
+                infos,
+                buffer.actions[step],
+                buffer.values[step],
+                buffer.log_prob[step],
+                episodes=Episodes(*(part[step, newest[step]] for part in of_episodes)) if newest[step].any() else NONE,
+            )
 
     def stop(self) -> None:
         """Tells of no more steps: all are done."""
         self._stopping = True
 
     def position(self) -> Position:
-        """Where the environments are; waits for the device."""
+        """Where the environments are; without memory if a step was broken off. Waits for the device."""
         obs = self._actor.obs
         assert isinstance(obs, Tensor)
         # Copies, on the CPU too, where they would be the very tensors that the next step writes to.
-        return Position(
-            obs.cpu().numpy().copy(), self._actor.starts.cpu().numpy().copy(), self._actor.state.cache.memory
-        )
+        memory = self._actor.state.cache.memory if self._done else None
+        return Position(obs.cpu().numpy().copy(), self._actor.starts.cpu().numpy().copy(), memory)
 
     def outcome(self) -> Outcome:
         """The rewards of the rollout, and what is after it."""
@@ -185,13 +199,6 @@ class TensorRollout:
         ):
             read.copy_(new)
 
-    def _episodes(self, newest: bool) -> Episodes:
-        """The rollout's newest, or none."""
-        ended = self._ended.flatten().nonzero().squeeze(-1)[-self._newest :] if newest else slice(0)
-        return Episodes(
-            *(part.flatten()[ended].cpu().numpy() for part in (self._returns, self._lengths, self._successes))
-        )
-
 
 def tensor_env_of(env: VecEnv, device: torch.device) -> TensorEnv | None:
     """The environments as tensors, if they are that, on this device, and no wrapper wants to see their steps."""
@@ -199,8 +206,7 @@ def tensor_env_of(env: VecEnv, device: torch.device) -> TensorEnv | None:
     return tensor_env if tensor_env is not None and _numbered(tensor_env.device) == _numbered(device) else None
 
 
-def _numbered(device: torch.device) -> torch.device:
-    """The device with its number, that of the current one where it has none."""
-    if device.type != "cuda" or device.index is not None:
-        return device
-    return torch.device("cuda", torch.cuda.current_device())
+def _numbered(device: torch.device) -> tuple[str, int]:
+    """A device's kind and number, that of the current one where it has none."""
+    current = torch.cuda.current_device() if device.type == "cuda" else 0
+    return device.type, current if device.index is None else device.index

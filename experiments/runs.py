@@ -308,7 +308,11 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
         if slots is not None:
             if config.core.memory not in ("expiring", "transformer-xl"):
                 raise UserError(f"--slots {slots}: {run_dir} has a core without slots ({config.core.memory})")
-            changed["policy_kwargs"] = policy_kwargs_from_tree(tree) | {"slots": slots}
+            kwargs = policy_kwargs_from_tree(tree) | {"slots": slots}
+            if kwargs.get("spans") == "fixed":
+                # A Transformer-XL of before, whose spans were a setting; they must last until a slot is needed.
+                kwargs["max_span"] = float(max(kwargs["max_span"], slots))
+            changed["policy_kwargs"] = kwargs
         model = ExpireSpanPPO.load(tree, device=device, custom_objects=changed)
     with contextlib.closing(make(config.env)) as env:
         if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):

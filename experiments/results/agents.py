@@ -6,7 +6,7 @@ But for one, which isn't ours (`experiments.results.recurrent_ppo`).
 import dataclasses
 from collections.abc import Mapping
 
-from experiments.config import CoreConfig, Memory, TrainConfig
+from experiments.config import Memory, TrainConfig
 from experiments.errors import UserError, near_misses
 from experiments.results import recurrent_ppo
 from experiments.results.task import ResultsTask
@@ -28,7 +28,7 @@ _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 
 """A Transformer-XL with slots of its own; without a number it has the task's."""
 
 NAMES = (*_MEMORIES, *_SLOTS)
-OWN = tuple(_MEMORIES)
+OWN = ("transformer-xl", "lstm", "none")
 """Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
 
 
@@ -40,19 +40,15 @@ def check_name(agent: str) -> None:
 
 def config_of(agent: str, task: ResultsTask) -> TrainConfig:
     """What an agent, one of `NAMES`, is trained with on a task."""
-    config = dataclasses.replace(task.config, core=_core_of(agent, task.config.core))
-    return with_settings(config, task.own.get("transformer-xl" if agent in _SLOTS else agent, {}))
-
-
-def _core_of(agent: str, core: CoreConfig) -> CoreConfig:
-    """The core that an agent has where the expiring one has this."""
     memory = _MEMORIES.get(agent, "transformer-xl")
     if memory == "expiring":
-        return core
+        return task.config
     # Where nothing expires, the count of all is the age, which carries over to longer ways as it is; with matches
     # alone a Transformer-XL turned right half the time where it had always done (`experiments/LOG.md`).
-    core = dataclasses.replace(core, memory=memory, count_matches=False)
+    core = dataclasses.replace(task.config.core, memory=memory, count_matches=False)
     if memory == "transformer-xl":
         # Nothing fades: its slot is needed before its span ends.
-        return dataclasses.replace(core, slots=_SLOTS.get(agent, core.slots), ramp_length=1.0)
-    return core
+        core = dataclasses.replace(core, ramp_length=1.0)
+    own = task.own.get("transformer-xl" if agent in _SLOTS else agent, {})
+    of_sweep = {"slots": _SLOTS[agent]} if agent in _SLOTS else {}
+    return with_settings(dataclasses.replace(task.config, core=core), {**own, **of_sweep})

@@ -170,7 +170,7 @@ def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> l
         _with_interval(scores),
         _lowest(scores),
         _levels(records),
-        _mean([_last(record.curve[definition.objective]) for record in records], ".3f"),
+        _mean([_last(record.curve.get(definition.objective, [])) for record in records], ".3f"),
         f"{len(learned)} of {len(records)}",
         _mean([record.goal_steps for record in learned], ",.0f"),
         _mean([None if record.goal_seconds is None else record.goal_seconds / 60 for record in learned], ",.1f"),

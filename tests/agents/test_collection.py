@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 from agents import ExpireSpanPPO
 from agents.host_rollout import HostRollout
 from agents.rollout import discounted_sums
-from agents.tensor_rollout import TensorRollout
+from agents.tensor_rollout import TensorRollout, tensor_env_of
 from envs import make_env
 from envs.batched import BatchedVecEnv, make_batched
 from envs.workers.vec_env import WorkerVecEnv
@@ -194,10 +194,11 @@ def test_callbacks_are_told_the_same_of_tensor_environments() -> None:
     np.testing.assert_array_equal(of_tensors.dones, of_host.dones)
     np.testing.assert_allclose(of_tensors.rewards, of_host.rewards)
     assert np.sum(of_host.dones) >= 2 * N_ENVS
-    most = StopTrainingOnMaxEpisodes(3)
     told = Told()
-    model_on(batched()).learn(10**4, callback=[most, told])
+    model = model_on(batched())
+    model.learn(10**4, callback=[StopTrainingOnMaxEpisodes(3), told])
     assert 3 * N_ENVS <= np.sum(told.dones) < 4 * N_ENVS
+    assert len(model.ep_info_buffer or ()) == len(model.ep_success_buffer or ()) == np.sum(told.dones)
 
 
 class Echo(NamedTuple):
@@ -282,6 +283,60 @@ def test_an_interrupted_rollout_is_begun_anew() -> None:
             assert difference(model) < 1e-4
         finally:
             env.close()
+
+
+def interrupted(*_: Any) -> None:
+    """Ctrl-C, wherever it is called."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_what_is_broken_off_amid_a_step_begins_anew() -> None:
+    """Would catch: memory that holds a step which the environments haven't done, so that a state is remembered twice;
+    an observation that can't be read and is kept for good."""
+    tensors, alone = batched(), DummyVecEnv([lambda: make_env("MiniGrid-MemoryS7-v0", agent_view_size=3)] * N_ENVS)
+    for env in (tensors, alone):
+        model = model_on(env)
+        model.learn(32 * N_ENVS)
+        rollout = model._rollout
+        with pytest.MonkeyPatch.context() as patch:
+            if isinstance(rollout, TensorRollout):
+                patch.setattr(tensors.tensor_env, "step", interrupted)
+            else:
+                assert isinstance(rollout, HostRollout)
+                patch.setattr(alone, "step_async", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                model.learn(32 * N_ENVS, reset_num_timesteps=False)
+        assert model._memory is None
+        model.learn(32 * N_ENVS, reset_num_timesteps=False)
+        collect(model)
+        assert difference(model) < 1e-4
+
+
+class NotANumberAtFirst(SilentEnv):
+    """Its first observation of all is none."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        obs, info = super().reset(seed=seed)
+        first, self._seen = not hasattr(self, "_seen"), True
+        return (obs * np.nan if first else obs), info
+
+
+@pytest.mark.filterwarnings("ignore:batch_size|slots")
+def test_a_wrong_first_observation_is_not_kept() -> None:
+    """Would catch: a model that raises for ever for what was seen once."""
+    model = model_on(DummyVecEnv([NotANumberAtFirst] * N_ENVS))
+    with pytest.raises(FloatingPointError, match="observation at step 0"):
+        model.learn(32 * N_ENVS)
+    model.learn(32 * N_ENVS, reset_num_timesteps=False)
+
+
+def test_a_device_is_the_same_with_and_without_its_number() -> None:
+    """Would catch: batched environments that are taken for those of another device, and step through the host."""
+    env = batched()
+    for name in ("cpu", "cpu:0"):
+        assert tensor_env_of(env, torch.device(name)) is env.tensor_env
+    assert tensor_env_of(env, torch.device("meta")) is None
 
 
 class Multiplies(BaseCallback):

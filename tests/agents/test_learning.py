@@ -117,3 +117,11 @@ def test_settings_may_change_between_two_trainings() -> None:
     model.min_advantage_std = 1e9
     model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
     assert abs(model.logger.name_to_value.get("train/policy_gradient_loss", 0.0)) < 1e-6
+    for name in ("clip_range", "clip_range_vf", "memory_budget"):
+        setattr(model, name, 0.125)
+    model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+    told = model.logger.name_to_value
+    assert [told[f"train/{name}"] for name in ("clip_range", "clip_range_vf", "memory_budget")] == [0.125] * 3
+    model.batch_size = 0
+    with pytest.raises(ValueError, match="batch_size=0 must be a whole number, at least 1"):
+        model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)

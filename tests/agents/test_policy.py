@@ -401,3 +401,13 @@ def test_parameters_frozen_and_of_other_types() -> None:
     assert moved_by_a_rollout() == [True, False]
     action_net.requires_grad_(True)
     assert moved_by_a_rollout() == [True, True]
+
+
+def test_a_pickle_of_before_can_act() -> None:
+    """Would catch: a policy that was pickled before it had the bounds of actions, and fails at its first."""
+    policy = ExpireSpanPPO("MlpPolicy", "Pendulum-v1", policy_kwargs=CORE, device="cpu").policy
+    before = copy.deepcopy(policy)
+    del before._low, before._high
+    after = pickle.loads(pickle.dumps(before))
+    obs = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(after.predict(obs, deterministic=True)[0], policy.predict(obs, deterministic=True)[0])

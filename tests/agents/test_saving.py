@@ -253,6 +253,16 @@ def test_own_classes_are_passed_not_imported(tmp_path: Path) -> None:
     assert loaded.policy.activation_fn is nn.ELU
 
 
+def test_another_optimisers_state_is_refused(tmp_path: Path) -> None:
+    """Would catch: a step size of Adam's that SGD takes, and a `KeyError` in the next training."""
+    new(batched()).save(tmp_path / "m")
+    sgd = CORE | {"optimizer_class": torch.optim.SGD, "optimizer_kwargs": {}}
+    other = ExpireSpanPPO("MlpPolicy", batched(), policy_kwargs=sgd, **SIZES)
+    with pytest.raises(CheckpointError, match="the optimiser's state is another's than SGD's"):
+        other.set_parameters(str(tmp_path / "m"))
+    other.learn(32 * 4)
+
+
 def test_functions_are_asked_for(tmp_path: Path) -> None:
     """Would catch: a learning rate that silently becomes another, a save that fails for a function; `set_parameters`
     that asks for one, which it has no use for and can't be given."""
@@ -274,8 +284,10 @@ def test_any_window_of_episodes_can_be_saved(tmp_path: Path) -> None:
     model.learn(32 * 4)
     assert model.ep_info_buffer is not None
     assert model.ep_success_buffer is not None
-    model.ep_info_buffer.extend({"r": i / 7, "l": i, "t": i / 3, "extra": "x"} for i in range(count - 1))
-    model.ep_info_buffer.append({"r": np.float32(0.5), "l": np.int64(9), "t": 1})
+    model.ep_info_buffer.extend({"r": i / 7, "l": i, "t": i / 3, "coins": i % 5, "name": "x"} for i in range(count - 1))
+    model.ep_info_buffer.append({"r": np.float32(0.5), "l": np.int64(9), "t": 1, "coins": np.int8(3)})
+    first = model.ep_info_buffer[0]
+    first["coins"], first["l"] = 0, np.nan
     model.ep_success_buffer.extend(i % 3 == 0 for i in range(count - 1))
     model.ep_success_buffer.append(np.True_)
     model.save_training(tmp_path / "t")
@@ -284,8 +296,9 @@ def test_any_window_of_episodes_can_be_saved(tmp_path: Path) -> None:
     assert infos is not None
     assert successes is not None
     assert len(infos) == len(successes) == infos.maxlen == successes.maxlen == count
-    assert infos[7] == {"r": 1.0, "l": 7, "t": 7 / 3}
-    assert infos[-1] == {"r": 0.5, "l": 9, "t": 1.0}
+    assert infos[7] == {"r": 1.0, "l": 7, "t": 7 / 3, "coins": 2}
+    assert infos[-1] == {"r": 0.5, "l": 9, "t": 1.0, "coins": 3}
+    assert infos[0]["l"] == 0, "what is no number"
     assert [successes[i] for i in (0, 1, 2, 3, -1)] == [True, False, False, True, True]
     few = ExpireSpanPPO.load(tmp_path / "t", device="cpu", stats_window_size=2)
     assert [info["l"] for info in few.ep_info_buffer or ()] == [count - 2, 9], "the newest"

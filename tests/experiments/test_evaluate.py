@@ -17,7 +17,9 @@ import torch
 from torch import nn
 
 from agents import ExpireSpanPPO, checkpoint
+from agents.checkpoint.arguments import argument_to_tree
 from agents.cores import CoreStep, tensors_of
+from agents.saving import policy_kwargs_from_tree
 from experiments import runs
 from experiments.acting import Actor, Acts
 from experiments.batched_play import play_batched
@@ -28,7 +30,7 @@ from experiments.episodes import Episode, correct_turn_rate, success_by_length, 
 from experiments.evaluate import play, play_in, shared_out
 from experiments.train import build_model
 from expire_span import ExpireSpanCore
-from tests.experiments.conftest import TINY, Cli
+from tests.experiments.conftest import S7, TINY, Cli
 from tests.experiments.test_errors import check
 
 
@@ -280,6 +282,21 @@ def test_an_agent_acts_with_fewer_slots(trained: Path, cli: Cli) -> None:
     assert 0 < few["live_memories"] <= 2 < many["live_memories"]
     assert (few["slots"], many["slots"]) == (2, 6)
     check(cli("evaluate", trained, "--slots", -1), "--slots -1: must be between 1 and 100000")
+
+
+def test_a_transformer_xl_of_before_sees_as_many_states_as_it_has_slots(cli: Cli, tmp_path: Path) -> None:
+    """Catches: a file whose spans were a setting of the core, and end before its new slots are full."""
+    run = tmp_path / "run"
+    few = ("--total-timesteps", 64, "--memory", "transformer-xl")
+    assert cli("train", *S7, *TINY, *few, "--run-dir", run).status == 0
+    tree: Any = checkpoint.read(run / runs.MODEL)
+    kwargs = policy_kwargs_from_tree(tree)
+    assert kwargs.pop("core") == "transformer-xl"
+    of_before = {**kwargs, "core": "expire-span", "spans": "fixed", "max_span": float(kwargs["slots"])}
+    checkpoint.write(run / runs.MODEL, tree | {"policy_kwargs": argument_to_tree(of_before)})
+    core = runs.load(run, "cpu", 64).model.policy.core
+    assert isinstance(core, ExpireSpanCore)
+    assert (core.slots, core.max_span) == (64, 64)
 
 
 @pytest.mark.parametrize("slots", [None, 2])

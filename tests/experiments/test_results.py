@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from agents.checkpoint.lock import LOCK
 from experiments import runs
-from experiments.config import ResultsConfig
+from experiments.config import ResultsConfig, TrainConfig
 from experiments.environments import make, training_envs
 from experiments.results import agents, tasks
 from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_log, thinned
@@ -27,6 +27,7 @@ from experiments.results.matrix import cells, differences
 from experiments.results.record import read_record
 from experiments.results.report import BEGIN, END
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
+from experiments.results.task import ResultsTask
 from experiments.settings import setting, with_settings
 from experiments.train import build_model
 from tests.experiments.conftest import Cli
@@ -174,6 +175,8 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
         ({"own": {"lstm": {"batch": 5}}}, "own lstm has no 'batch': did you mean batch_size"),
         ({"own": {"lstm": {"batch_size": "few"}}}, "own lstm batch_size 'few': must be a whole number"),
         ({"own": ["lstm"]}, "own must be an object of agents"),
+        ({"own": {"lstm": {"memory": "gru"}}}, "own lstm has no 'memory'"),
+        ({"own": {"recurrent-ppo": {"depth": 7}}}, "own has no agent 'recurrent-ppo'"),
     ],
 )
 def test_wrong_task_files(cli: Cli, folder: Path, change: dict[str, Any], said: str) -> None:
@@ -253,6 +256,29 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
     assert "- short expire-span seed 1: total_timesteps 1024 -> 2048" in page.read_text()
     outcome = cli(*words(folder))
     assert (outcome.status, outcome.out) == (0, "4 stale\n")
+
+
+def test_a_sweep_has_its_slots_whatever_a_task_says() -> None:
+    """Catches: `transformer-xl-8` with the slots that suit a Transformer-XL better."""
+    task = ResultsTask("", TrainConfig(), own={"transformer-xl": {"slots": 128, "count_matches": True}})
+    cores = {agent: agents.config_of(agent, task).core for agent in ("transformer-xl", "transformer-xl-8", "lstm")}
+    assert {agent: (core.slots, core.count_matches) for agent, core in cores.items()} == {
+        "transformer-xl": (128, True),
+        "transformer-xl-8": (8, True),
+        "lstm": (64, False),
+    }
+
+
+def test_a_report_of_agents_whose_episodes_never_ended(cli: Cli, folder: Path) -> None:
+    """Catches: a report that fails on a training in which the objective was never known."""
+    config = TASK["config"] | {"total_timesteps": 128}  # type: ignore[operator]
+    config["env"] = config["env"] | {"env_args": ["min_length=90", "max_length=99", "max_steps=1000"]}
+    (folder / "short.json").write_text(json.dumps(TASK | {"config": config}))
+    assert cli(*words(folder, names=("lstm",), seeds=1)).status == 0
+    assert cli(*words(folder, "--report", names=("lstm",), seeds=1)).status == 0
+    assert re.search(
+        r"^\| lstm \| 1 \| 0\.000 \| 0\.000 \|  \|  \| 0 of 1 \|", (folder / "RESULTS.md").read_text(), re.M
+    )
 
 
 def test_a_new_setting_makes_no_result_stale_before_it_is_used() -> None:

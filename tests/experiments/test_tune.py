@@ -126,6 +126,13 @@ WRONG = [
 ]
 
 
+def test_a_transformer_xl_has_the_slots_that_are_proposed() -> None:
+    """Catches: a search over slots that are all moved above a ramp which a Transformer-XL doesn't have."""
+    for slots in (4, 8, 16):
+        config = TrainConfig(core=CoreConfig(memory="transformer-xl", slots=slots))
+        assert fitted(config, {"slots"}).core.slots == slots
+
+
 @pytest.mark.parametrize(("word", "said"), WRONG, ids=[word for word, _ in WRONG])
 @needs_optuna
 def test_wrong_search(cli: Cli, tmp_path: Path, word: str, said: tuple[str, ...]) -> None:

@@ -79,6 +79,7 @@ def _read_own(path: Path, own: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(own, dict) or not all(isinstance(values, dict) for values in own.values()):
         raise UserError(f"--tasks {path}: own must be an object of agents, such as {{'lstm': {{'batch_size': 256}}}}")
     known = {name: kind for section in (CoreConfig, AgentConfig) for name, kind in kinds(section).items()}
+    del known["memory"]  # which is what an agent is
     for agent, values in own.items():
         if agent not in agents.OWN:
             raise UserError(f"--tasks {path}: own has no agent {agent!r}: {near_misses(agent, agents.OWN)}")
