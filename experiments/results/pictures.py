@@ -51,6 +51,7 @@ def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]
     # No memories at all have a place on it, too.
     memories.set_xscale("symlog", linthresh=1, base=2)
     memories.xaxis.set_major_formatter(ScalarFormatter())
+    memories.tick_params(axis="x", labelsize=7)  # up to 2,048 slots, and none written over another
     memories.set_xlim(left=0)
     for axes, what in ((curves, task.objective), (memories, task.measure)):
         if what.endswith("_rate"):
