@@ -444,8 +444,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         with self._precise():
             rollout, position = self._rollout_in(env), self._position(env.num_envs)
             # Should anything raise meanwhile, nothing is gone on with that isn't in step.
-            self._memory, self._within_rollout, self._amid_step = None, True, True
+            self._memory, self._amid_step = None, True
             rollout.begin(position)
+        self._within_rollout = True
         try:
             whole = self._collect(rollout, callback)
         except BaseException:

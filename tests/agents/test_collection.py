@@ -328,6 +328,7 @@ def test_a_wrong_first_observation_is_not_kept() -> None:
     model = model_on(DummyVecEnv([NotANumberAtFirst] * N_ENVS))
     with pytest.raises(FloatingPointError, match="observation at step 0"):
         model.learn(32 * N_ENVS)
+    model.training_tree()  # what was learned before can be saved
     model.learn(32 * N_ENVS, reset_num_timesteps=False)
 
 
