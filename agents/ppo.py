@@ -227,7 +227,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 f"at least as many as there are environments",
                 stacklevel=3,
             )
-        self.memory_budget = FloatSchedule(default_budget(core) if self.memory_budget is None else self.memory_budget)
+        if self.memory_budget is None:
+            self.memory_budget = default_budget(core)
+        self._keep_schedules()
         # Made by `learn`: who only acts needs neither, and for thousands of environments they are large.
         self.rollout_buffer, self._statistics = None, None  # type: ignore[assignment]
         self._rollout = self._gradient = None
@@ -237,9 +239,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             compiles=self.device.type == "cuda" if self.compile is None else self.compile,
             captures=self.cuda_graphs and not self.use_sde,
         )
-        self.clip_range = FloatSchedule(self.clip_range)
-        if self.clip_range_vf is not None:
-            self.clip_range_vf = FloatSchedule(self.clip_range_vf)
+
+    def _keep_schedules(self) -> None:
+        """Makes schedules of numbers: those that were given, and those that were set since."""
+        for name in ("clip_range", "clip_range_vf", "memory_budget"):
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, FloatSchedule(value))
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
@@ -552,9 +558,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        for name in ("clip_range", "clip_range_vf", "memory_budget"):
-            if isinstance(getattr(self, name), int | float):  # set since the training before
-                setattr(self, name, FloatSchedule(getattr(self, name)))
+        self._keep_schedules()
         assert callable(self.clip_range)
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)

@@ -65,9 +65,6 @@ class MaskedTensorEnv(Protocol):
     def action_masks(self) -> Bool[Tensor, "n_envs choices"]: ...
 
 
-NONE = Episodes(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
-
-
 class TensorRollout:
     """See `agents.collection.Rollout`. Nothing waits for the host between a rollout's first step and its last, of
     which all are then told one after the other.
@@ -130,29 +127,24 @@ class TensorRollout:
             if may_cut_off:
                 self._bootstrap()
         self._done = True
-        kept = self._rewards, self._ended, self._returns, self._lengths, self._successes
         # Copies: a callback may keep them, and on the CPU the next rollout writes to the very tensors.
-        rewards, ended, *of_episodes = (part.cpu().numpy().copy() for part in kept)
-        for step in range(n_steps):
-            check_finite(rewards[step], "reward", step + 1)
+        rewards, ended = (part.to("cpu", copy=True).numpy() for part in (self._rewards, self._ended))
+        if not np.isfinite(rewards).all():
+            for step in range(n_steps):
+                check_finite(rewards[step], "reward", step + 1)
         if buffer.action_masks is not None:
             check_possible(buffer.action_masks, buffer.action_space)
-        newest = np.zeros_like(ended)
-        newest.flat[np.flatnonzero(ended)[-self._newest :]] = True
+        newest = np.flatnonzero(ended)[-self._newest :]
+        told = self._episodes(newest)
+        # Where each step's begin among them, and the last one's end.
+        bounds = np.searchsorted(newest, buffer.n_envs * np.arange(n_steps + 1))
         infos: list[dict[str, Any]] = [{}] * buffer.n_envs
         for step in range(n_steps):
             if self._stopping:
                 return
-            yield RolloutStep(
-                None,
-                rewards[step],
-                ended[step],
-                infos,
-                buffer.actions[step],
-                buffer.values[step],
-                buffer.log_prob[step],
-                episodes=Episodes(*(part[step, newest[step]] for part in of_episodes)) if newest[step].any() else NONE,
-            )
+            kept = buffer.actions[step], buffer.values[step], buffer.log_prob[step]
+            episodes = Episodes(*(part[bounds[step] : bounds[step + 1]] for part in told))
+            yield RolloutStep(None, rewards[step], ended[step], infos, *kept, episodes=episodes)
 
     def stop(self) -> None:
         """Tells of no more steps: all are done."""
@@ -198,6 +190,13 @@ class TensorRollout:
             (actor.cut, step.truncated),
         ):
             read.copy_(new)
+
+    def _episodes(self, ended: Int[np.ndarray, " episodes"]) -> Episodes:
+        """Those that ended at these places, `step * n_envs + environment`: of all others nothing leaves the device."""
+        places = torch.from_numpy(ended).to(self._ended.device)
+        return Episodes(
+            *(part.flatten()[places].cpu().numpy() for part in (self._returns, self._lengths, self._successes))
+        )
 
 
 def tensor_env_of(env: VecEnv, device: torch.device) -> TensorEnv | None:

@@ -142,11 +142,12 @@ def found(config: ResultsConfig) -> list[tuple[Cell, RunRecord]]:
         UserError: for an unknown task or agent, or a file that isn't a result.
     """
     chosen = config.agents or agents.NAMES
+    for agent in chosen:
+        agents.check_name(agent)
     result = []
     for name in config.tasks or tasks.names():
         task, definition = tasks.short_name(name), tasks.load(name)
         for agent in chosen:
-            agents.check_name(agent)
             paths = (Path(config.data) / task / agent).glob("seed*.json")
             records = sorted((read_record(path) for path in paths), key=lambda record: record.seed)
             result += [(cell(config, task, definition, agent, record.seed), record) for record in records]
