@@ -500,8 +500,9 @@ class ResultsConfig:
     """Tasks, by name, or files of one's own; None for all that there are."""
     agents: Annotated[tuple[str, ...] | None, arg(metavar="NAME ...")] = None
     """expire-span, transformer-xl (with the same slots), transformer-xl-8 to transformer-xl-2048 (with so many: a
-    power of two, 24 or 48), lstm, none, recurrent-ppo (sb3-contrib's; needs the extra `bench`); None for expire-span,
-    transformer-xl, lstm and none, in a report for all that have results."""
+    power of two, 24 or 48), expire-span-1 to expire-span-16 (with a budget of so many live memories: a power of two),
+    lstm, none, recurrent-ppo (sb3-contrib's; needs the extra `bench`); None for expire-span, transformer-xl, lstm and
+    none, in a report for all that have results."""
     seeds: Annotated[tuple[int, ...], arg(metavar="N ...")] = (0, 1, 2, 3, 4)
     """Seeds of each task and agent; a report takes all that have results."""
     runs: Annotated[str, arg(metavar="DIR")] = "runs/results"

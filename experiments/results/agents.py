@@ -26,8 +26,10 @@ _MEMORIES: Mapping[str, Memory] = {
 }
 _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""
+_BUDGETS = {f"expire-span-{budget}": budget for budget in (1, 2, 4, 8, 16)}
+"""Expiring memory with a budget of its own; without a number it has the task's."""
 
-NAMES = (*_MEMORIES, *_SLOTS)
+NAMES = (*_MEMORIES, *_SLOTS, *_BUDGETS)
 OWN = ("transformer-xl", "lstm", "none")
 """Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
 
@@ -40,6 +42,8 @@ def check_name(agent: str) -> None:
 
 def config_of(agent: str, task: ResultsTask) -> TrainConfig:
     """What an agent, one of `NAMES`, is trained with on a task."""
+    if agent in _BUDGETS:
+        return with_settings(task.config, {"memory_budget_end": float(_BUDGETS[agent])})
     memory = _MEMORIES.get(agent, "transformer-xl")
     if memory == "expiring":
         return task.config

@@ -141,7 +141,7 @@ def test_every_task_and_agent_can_be_made(name: str) -> None:
     [
         (("--tasks", "memory-s10"), ("--tasks memory-s10: no such task: did you mean memory-s1",)),
         (("--tasks", "no/such.json"), ("--tasks no/such.json: there is no such file",)),
-        (("--agents", "expire-spam"), ("--agents expire-spam: no such agent: did you mean expire-span?",)),
+        (("--agents", "expire-spam"), ("--agents expire-spam: no such agent: did you mean expire-span",)),
         (("--agents", "transformer-xl-100"), ("did you mean transformer-xl",)),
         (("--agents", "lstm", "lstm"), ("--agents lstm: is given twice",)),
         (("--seeds", "1", "1"), ("--seeds 1: is given twice",)),
@@ -267,6 +267,14 @@ def test_a_sweep_has_its_slots_whatever_a_task_says() -> None:
         "transformer-xl-8": (8, True),
         "lstm": (64, False),
     }
+
+
+def test_a_sweep_has_its_budget_and_else_what_the_task_says() -> None:
+    """Catches: `expire-span-2` with the task's budget, or with another memory or learning than the task's."""
+    task = tasks.load("corridor-1000")
+    config = agents.config_of("expire-span-2", task)
+    assert (config.agent.memory_budget_end, task.config.agent.memory_budget_end) == (2.0, 32.0)
+    assert with_settings(config, {"memory_budget_end": 32.0}) == task.config
 
 
 def test_a_report_of_agents_whose_episodes_never_ended(cli: Cli, folder: Path) -> None:
