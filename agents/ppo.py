@@ -448,10 +448,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.policy.reset_noise(env.num_envs)
         began = time.perf_counter()
         with self._precise():
-            rollout, position = self._rollout_in(env), self._position(env.num_envs)
-            # Should anything raise meanwhile, nothing is gone on with that isn't in step.
-            self._memory, self._amid_step = None, True
-            rollout.begin(position)
+            rollout = self._rollout_in(env)
+            self._begin(rollout, env.num_envs)
         self._within_rollout = True
         try:
             whole = self._collect(rollout, callback)
@@ -474,6 +472,13 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _begin(self, rollout: Rollout, n_envs: int) -> None:
+        """Begins where the environments are. The memory of before is held by nobody then: the rollout has its own."""
+        position = self._position(n_envs)
+        # Should anything raise meanwhile, nothing is gone on with that isn't in step.
+        self._memory, self._amid_step = None, True
+        rollout.begin(position)
 
     def _collect(self, rollout: Rollout, callback: BaseCallback) -> bool:
         """Fills the buffer; whether the callback let it come to its end."""

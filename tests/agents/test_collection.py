@@ -1,5 +1,7 @@
 """Rollouts of environments that are tensors, and of environments in groups: the same experience by another road."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +17,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor
 from torch.distributions import Distribution
 
-from agents import ExpireSpanPPO
+from agents import ExpireSpanActorCriticPolicy, ExpireSpanPPO
+from agents.cores import tensors_of
 from agents.host_rollout import HostRollout
 from agents.rollout import discounted_sums
 from agents.tensor_rollout import TensorRollout, tensor_env_of
@@ -389,6 +392,39 @@ def test_stopped_in_mid_rollout_goes_on(recwarn: pytest.WarningsRecorder) -> Non
             assert difference(model) < 1e-4
         finally:
             env.close()
+
+
+class WatchesMemory(BaseCallback):
+    """How many of the empty memories that a first rollout needs are there in its steps."""
+
+    def __init__(self, policy: ExpireSpanActorCriticPolicy) -> None:
+        super().__init__()
+        self.made: list[list[weakref.ref[Tensor]]] = []
+        self.alive: set[int] = set()
+        make = policy.core.empty_memory
+
+        def watched(n_envs: int) -> Any:
+            memory = make(n_envs)
+            self.made.append([weakref.ref(part) for part in tensors_of(memory)])
+            return memory
+
+        policy.core.empty_memory = watched  # type: ignore[method-assign]
+
+    def _on_step(self) -> bool:
+        gc.collect()
+        self.alive.add(sum(any(part() is not None for part in parts) for parts in self.made))
+        return True
+
+
+@pytest.mark.parametrize("make", [batched, lambda: DummyVecEnv([SilentEnv] * 2)], ids=["batched", "serial"])
+def test_the_memory_that_a_rollout_begins_with_is_let_go(make: Callable[[], VecEnv]) -> None:
+    """Catches: as much again as all memories take (256 MiB for 4,096 environments), held through the first rollout and
+    update by whoever still had the rollout's beginning in a variable."""
+    env = make()
+    model = model_on(env, core="expire-span")
+    watch = WatchesMemory(model.policy)
+    model.learn(model.n_steps * env.num_envs, callback=watch)
+    assert watch.alive == {1}, "the rollout's own"
 
 
 def test_discounted_sums_by_hand() -> None:
