@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from experiments import contrib
 from experiments.bench.rows import Row, train_config
 from experiments.config import BenchConfig
-from experiments.train import build_model, policy_name
+from experiments.model import build_model, policy_name
 
 
 def build_agent(row: Row, config: BenchConfig, vec_env: VecEnv, device: torch.device) -> OnPolicyAlgorithm:

@@ -29,7 +29,7 @@ _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 
 _BUDGETS = {f"expire-span-{budget}": budget for budget in (1, 2, 4, 8, 16)}
 """Expiring memory with a budget of its own; without a number it has the task's."""
 
-NAMES = (*_MEMORIES, *_SLOTS, *_BUDGETS)
+NAMES = (*_MEMORIES, *_BUDGETS, *_SLOTS)
 OWN = ("transformer-xl", "lstm", "none")
 """Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
 

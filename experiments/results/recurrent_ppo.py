@@ -14,25 +14,21 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool
-from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.extractors import MiniGridExtractor
 from experiments import contrib, runs
 from experiments.callbacks import (
-    EntropySchedule,
     OurCallback,
-    Progress,
     Saves,
-    StopAtSuccess,
-    StopOnRequest,
     StopRequest,
 )
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import user_errors
-from experiments.train import embeds_codes, learning_arguments, logger_for, policy_name, style_of_progress
+from experiments.learning import learn
+from experiments.model import embeds_codes, learning_arguments, policy_name
 
 NAME = "recurrent-ppo"
 """As `--agents` has it."""
@@ -65,26 +61,13 @@ def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str
                 model.set_env(vec_env)
                 model.set_random_seed(seed)
                 runs.note_continuation(run_dir, config, device, command, first)
-        model.set_logger(logger_for(run_dir, first))
-        saves, goal = SavesModel(run_dir, config.checkpoint_every, request), StopAtSuccess(config.stop_at_success)
-        progress = Progress(style_of_progress(config), config.total_timesteps)
-        callbacks: list[OurCallback] = [progress, LogsEpisodes(), saves, goal, StopOnRequest(request)]
-        if config.agent.ent_coef_end is not None:
-            callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
+        saves = SavesModel(run_dir, config.checkpoint_every, request)
         request.saved = False
-        try:
-            # SB3 adds to the steps already done where it doesn't count from 0 again.
-            left = config.total_timesteps - first
-            model.learn(left, callback=CallbackList(list(callbacks)), reset_num_timesteps=first == 0)
-        finally:
-            progress.close()
-            model.logger.close()
-    is_stopped = request.signal is not None and request.saved
-    if not is_stopped:
+        reason = learn(model, config, run_dir, request, LogsEpisodes(), saves, is_new=before is None)
+    if reason != "signal":
         saves.save()
-    reason = "signal" if is_stopped else "success" if goal.reached else "total-timesteps"
     runs.write_json(run_dir / runs.SUMMARY, {"stopped_by": reason, "timesteps": saves.steps})
-    return not is_stopped
+    return reason != "signal"
 
 
 def _new(config: TrainConfig, vec_env: VecEnv, device: torch.device) -> OnPolicyAlgorithm:

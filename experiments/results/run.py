@@ -21,7 +21,8 @@ from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.judgement import judged
 from experiments.results.matrix import Cell, differences, settings_hash, settings_of
 from experiments.results.record import RunRecord, write_record
-from experiments.train import Session, learn, make_room, new_session, resumed_session
+from experiments.session import Session, make_room, new_session, resumed_session
+from experiments.train import run_session
 
 CHECKPOINTS_A_RUN = 20
 """Checkpoints that a training makes if nothing stops it."""
@@ -102,7 +103,7 @@ def _train(cell: Cell, config: ResultsConfig, request: StopRequest, command: str
 def _train_ours(cell: Cell, settings: TrainConfig, request: StopRequest, command: str) -> bool:
     session = _session(settings, cell.run_dir, command)
     with contextlib.closing(session.vec_env):
-        return bool(learn(session, request, *_probes(cell))["stopped_by"] != "signal")
+        return bool(run_session(session, request, *_probes(cell))["stopped_by"] != "signal")
 
 
 def _probes(cell: Cell) -> list[OurCallback]:

@@ -12,9 +12,9 @@ from experiments.callbacks import StopRequest, stop_on_signals
 from experiments.config import MOST_WORKERS, TrainConfig, TuneConfig, check_within
 from experiments.environments import fresh_seeds, training_envs
 from experiments.errors import UserError, say, user_errors
+from experiments.model import build_model
 from experiments.runs import check_device
 from experiments.settings import with_settings
-from experiments.train import build_model
 from experiments.tune.fit import fitted
 from experiments.tune.space import Dimension, default_search, parse_search
 from experiments.workers import run_workers

@@ -23,8 +23,8 @@ from experiments.config import TrainConfig, TuneConfig
 from experiments.errors import UserError, one_line
 from experiments.locks import Claims, alone
 from experiments.runs import config_from_dict, write_json
+from experiments.session import changed_settings
 from experiments.settings import setting, with_settings
-from experiments.train import changed_settings
 from experiments.tune.fit import fitted
 from experiments.tune.journal import Journal
 from experiments.tune.space import parse_search, propose

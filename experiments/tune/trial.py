@@ -9,15 +9,10 @@ from typing import Any, Literal
 
 import torch
 from optuna import Trial
-from stable_baselines3.common.callbacks import CallbackList
 
 from experiments import runs
 from experiments.callbacks import (
-    EntropySchedule,
     OurCallback,
-    Progress,
-    StopAtSuccess,
-    StopOnRequest,
     StopRequest,
     mean_return,
     save,
@@ -27,7 +22,8 @@ from experiments.config import TrainConfig
 from experiments.environments import fresh_seeds
 from experiments.errors import UserError, one_line
 from experiments.evaluate import play, summarise
-from experiments.train import Session, logger_for, make_room, new_session, style_of_progress
+from experiments.learning import learn
+from experiments.session import Session, make_room, new_session
 
 REPORTS = 20
 """Times in a trial that its training success is reported to the study, at equal distances in steps."""
@@ -136,21 +132,12 @@ def _run(trial: Trial, config: TrainConfig, episodes: int, request: StopRequest,
 def _train(session: Session, trial: Trial, request: StopRequest) -> Ending:
     """Trains and saves the model; a complete ending has no value yet."""
     config, model = session.config, session.model
-    model.set_logger(logger_for(session.run_dir, 0))
-    reports, goal = Reports(trial, config.total_timesteps), StopAtSuccess(config.stop_at_success)
-    progress = Progress(style_of_progress(config), config.total_timesteps)
-    callbacks: list[OurCallback] = [progress, reports, goal, StopOnRequest(request)]
-    if config.agent.ent_coef_end is not None:
-        callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
-    try:
-        model.learn(config.total_timesteps, callback=CallbackList(list(callbacks)))
-    finally:
-        progress.close()
-        model.logger.close()
+    reports = Reports(trial, config.total_timesteps)
+    reason = learn(model, config, session.run_dir, request, reports)
     save(model, session.run_dir)
     if reports.pruned:
         return Ending("pruned", reason=f"pruned after {model.num_timesteps:,} steps")
-    if request.signal and not goal.reached and model.num_timesteps < config.total_timesteps:
+    if reason == "signal":
         return Ending("interrupted", reason=f"interrupted after {model.num_timesteps:,} steps")
     reports.complete()
     return Ending("complete")

@@ -403,8 +403,8 @@ class WatchesMemory(BaseCallback):
         self.alive: set[int] = set()
         make = policy.core.empty_memory
 
-        def watched(n_envs: int) -> Any:
-            memory = make(n_envs)
+        def watched(batch: int) -> Any:
+            memory = make(batch)
             self.made.append([weakref.ref(part) for part in tensors_of(memory)])
             return memory
 

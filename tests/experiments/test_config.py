@@ -17,9 +17,10 @@ from agents.cores import core_maker
 from experiments import presets
 from experiments.arguments import merged, parse_pairs
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.environments import training_envs
 from experiments.errors import UserError, near_misses
+from experiments.model import build_model, policy_kwargs
 from experiments.runs import config_from_dict
-from experiments.train import build_model, policy_kwargs, training_envs
 from expire_span import ExpireSpanCore
 from tests.experiments.conftest import Cli
 

@@ -17,8 +17,8 @@ from experiments import pretrained, runs
 from experiments.callbacks import OurCallback
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
 from experiments.environments import training_envs
+from experiments.model import build_model
 from experiments.results.cue_spans import LogsSpansOfCue, has_cue, spans_of_cue
-from experiments.train import build_model
 
 CORRIDOR = EnvConfig(
     env_id="ExpireSpan/Corridor-v0", env_args=("min_length=5", "max_length=5"), n_envs=1, vec_env="serial"

@@ -28,7 +28,7 @@ from experiments.config import CoreConfig, EnvConfig, Memory, TrainConfig
 from experiments.environments import TRAINING_SEEDS, fresh_seeds, seeded_envs, training_envs
 from experiments.episodes import Episode, correct_turn_rate, success_by_length, success_summary, wilson_interval
 from experiments.evaluate import play, play_in, shared_out
-from experiments.train import build_model
+from experiments.model import build_model
 from expire_span import ExpireSpanCore
 from tests.experiments.conftest import S7, TINY, Cli
 from tests.experiments.test_errors import check

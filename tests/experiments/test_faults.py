@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agents import checkpoint
-from experiments import growth, runs, train
+from experiments import growth, learning, runs
 from experiments.cli import main
 from tests.experiments.conftest import Cli
 from tests.experiments.faulty import flags, mend
@@ -157,7 +157,7 @@ def test_the_second_signal_ends_at_once(cli: Cli, tmp_path: Path, number: signal
 
 def test_logs_are_bounded(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Would catch: a line a rollout however many there are, which fills a disk in a training of weeks; no line."""
-    monkeypatch.setattr(train, "MOST_LINES", 3)
+    monkeypatch.setattr(learning, "MOST_LINES", 3)
     assert cli("train", *flags(tmp_path, "none"), "--total-timesteps", 64 * 8).status == 0
     assert (tmp_path / "run" / "progress.csv").read_text().count("\n") == 1 + 2, "of 8 rollouts every third"
 

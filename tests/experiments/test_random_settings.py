@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from experiments import preset_file
 from experiments.errors import UserError
-from experiments.train import new_session
+from experiments.session import new_session
 from tests.experiments.conftest import Cli
 from tests.experiments.settings_at_random import as_flags, settings
 

@@ -21,6 +21,7 @@ from agents.checkpoint.lock import LOCK
 from experiments import runs
 from experiments.config import ResultsConfig, TrainConfig
 from experiments.environments import make, training_envs
+from experiments.model import build_model
 from experiments.results import agents, tasks
 from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_log, thinned
 from experiments.results.matrix import cells, differences
@@ -29,7 +30,6 @@ from experiments.results.report import BEGIN, END
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
 from experiments.results.task import ResultsTask
 from experiments.settings import setting, with_settings
-from experiments.train import build_model
 from tests.experiments.conftest import Cli
 from tests.experiments.test_errors import check
 

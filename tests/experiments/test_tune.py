@@ -23,8 +23,8 @@ from experiments import preset_file, presets, runs
 from experiments.cli import parse
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig, TuneConfig
 from experiments.environments import training_envs
+from experiments.model import build_model
 from experiments.settings import setting, with_settings
-from experiments.train import build_model
 from experiments.tune import command
 from experiments.tune.fit import fitted
 from experiments.tune.space import SEARCHABLE, default_search, parse_search, propose
