@@ -77,22 +77,48 @@ def compete(timeline: Timeline, spans: Float[Tensor, "b n"], slots: int) -> Comp
     one that was pushed out before had `slots` later ones, and so had whatever dies before it.
     """
     times, episodes, steps = timeline
-    deaths = times + spans
-
-    def later(j: slice) -> Float[Tensor, "b j n"]:
-        """1 where state j of the same episode dies after state i (or then, being newer)."""
-        d_j, t_j = deaths[:, j, None], times[:, j, None]
-        d_i, t_i = deaths[:, None], times[:, None]
-        dies_later = (d_j > d_i) | ((d_j == d_i) & (t_j > t_i))
-        return (dies_later & (episodes[:, j, None] == episodes[:, None])).to(spans.dtype)
-
-    remembered = times.shape[-1] - steps
+    deaths, remembered = times + spans, times.shape[-1] - steps
+    by_how = outlived_by_pairs if torch.compiler.is_compiling() else outlived_by_sorting
+    outlived = by_how(deaths, times, episodes, remembered)
+    own = _outlives(deaths, times, episodes, slice(remembered, None))
     # before[t, j] = 1 for the segment's steps j before t; its last row, t = steps, is the segment's end.
     before = torch.ones(steps + 1, steps, dtype=spans.dtype, device=spans.device).tril(-1)
     with torch.autocast(spans.device.type, enabled=False):  # bfloat16 can't count beyond 256
-        count = before @ later(slice(remembered, None)) + later(slice(0, remembered)).sum(1, keepdim=True)
+        count = before @ own + outlived[:, None]
     evicted_at = (count < slots).to(spans.dtype).sum(1)
     return Competition(evicted_at, count[:, -1].long())
+
+
+def _outlives(
+    deaths: Float[Tensor, "b n"], times: Float[Tensor, "b n"], episodes: Float[Tensor, "b n"], j: slice
+) -> Float[Tensor, "b j n"]:
+    """1 where state j of the same episode dies after state i (or then, being newer)."""
+    d_j, t_j = deaths[:, j, None], times[:, j, None]
+    d_i, t_i = deaths[:, None], times[:, None]
+    dies_later = (d_j > d_i) | ((d_j == d_i) & (t_j > t_i))
+    return (dies_later & (episodes[:, j, None] == episodes[:, None])).to(deaths.dtype)
+
+
+def outlived_by_pairs(
+    deaths: Float[Tensor, "b n"], times: Float[Tensor, "b n"], episodes: Float[Tensor, "b n"], remembered: int
+) -> Float[Tensor, "b n"]:
+    """How many of the remembered states outlive each state: compiled, one pass that holds no n by n numbers."""
+    return _outlives(deaths, times, episodes, slice(0, remembered)).sum(1)
+
+
+def outlived_by_sorting(
+    deaths: Float[Tensor, "b n"], times: Float[Tensor, "b n"], episodes: Float[Tensor, "b n"], remembered: int
+) -> Float[Tensor, "b n"]:
+    """The same where nothing compiles it, but that empty slots, which nobody asks for, have a number each."""
+    old, own = deaths.split((remembered, deaths.shape[-1] - remembered), -1)
+    oldest_first = times[:, :remembered].argsort(dim=-1)
+    first_to_die = oldest_first.gather(-1, old.gather(-1, oldest_first).argsort(dim=-1, stable=True))
+    after = torch.arange(remembered - 1, -1, -1, device=deaths.device).expand_as(first_to_die)
+    of_old = torch.empty_like(first_to_die).scatter(-1, first_to_die, after)
+    # A state of the segment is newer than what is remembered: of one death it goes last.
+    later = remembered - torch.searchsorted(old.gather(-1, first_to_die), own.contiguous(), right=True)
+    of_own = later.masked_fill(episodes[:, remembered:] > 0, 0)
+    return torch.cat((of_old, of_own), dim=-1).to(deaths.dtype)
 
 
 def keepers(

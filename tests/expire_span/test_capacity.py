@@ -2,11 +2,15 @@
 
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from expire_span import ExpireSpanCore
+from expire_span.visibility import outlived_by_pairs, outlived_by_sorting
 from tests.expire_span.cases import (
     RUNNERS,
     assert_memory_is,
@@ -177,6 +181,27 @@ def test_of_three_equal_deaths_the_two_newest_stay(cut: str) -> None:
     assert kept_times(core, x[:, :4], settings, cut) == {0, 3}
     assert kept_times(core, x[:, :5], settings, cut) == {3, 4}
     assert kept_times(core, x, settings, cut) == {4, 5}
+
+
+@given(
+    deaths_of_ages=st.dictionaries(st.integers(0, 9), st.integers(-1, 4), max_size=6),
+    empty=st.integers(0, 2),
+    own=st.lists(st.tuples(st.integers(-1, 4), st.booleans()), min_size=1, max_size=4),
+)
+def test_who_outlives_whom_is_the_same_however_it_is_counted(
+    deaths_of_ages: dict[int, int], empty: int, own: list[tuple[int, bool]]
+) -> None:
+    """Would catch, uncompiled alone, ties that go to the older state, states of a later episode that compete with
+    remembered ones, or empty slots that do."""
+    remembered = len(deaths_of_ages) + empty
+    times = torch.tensor(
+        [[-1.0 - age for age in deaths_of_ages] + [-torch.inf] * empty + [*map(float, range(len(own)))]]
+    )
+    deaths = [*map(float, deaths_of_ages.values())] + [-torch.inf] * empty + [float(death) for death, _ in own]
+    episodes = torch.tensor([[0.0] * remembered + np.cumsum([float(begins) for _, begins in own]).tolist()])
+    arguments = torch.tensor([deaths]), times, episodes, remembered
+    there = times.isfinite()
+    assert outlived_by_sorting(*arguments)[there].tolist() == outlived_by_pairs(*arguments)[there].tolist()
 
 
 def test_equal_spans_in_float32_stay_in_order() -> None:
