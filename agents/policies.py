@@ -27,7 +27,8 @@ from agents.action_masks import checked_masks, masked_logits
 from agents.cores import CoreCache, CoreStep, Memory, MemoryCore, checked, core_maker
 from agents.cores.sizes import check_size
 from agents.extractors import MiniGridExtractor, is_minigrid_codes
-from agents.policy_saving import load_tree, policy_from_tree, policy_to_tree, save_tree
+from agents.saving.place import load_tree, save_tree
+from agents.saving.policy import policy_from_tree, policy_to_tree
 from expire_span import CoreOutput, ExpireSpanCore
 
 Self = TypeVar("Self", bound="ExpireSpanActorCriticPolicy")

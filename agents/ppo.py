@@ -33,9 +33,10 @@ from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics, statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
-from agents.policy_saving import load_tree, save_tree
 from agents.rollout import SegmentRolloutBuffer, fit_segments, segments_of
-from agents.saving import model_from_tree, model_to_tree, restore_parameters, resume_training, training_to_tree
+from agents.saving.model import model_from_tree, model_to_tree, restore_parameters
+from agents.saving.place import load_tree, save_tree
+from agents.saving.training import resume_training, training_to_tree
 from agents.space_checks import check_observed, check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of

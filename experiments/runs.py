@@ -18,8 +18,8 @@ import torch
 from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointError
 from agents.checkpoint.lock import LOCK
-from agents.policy_saving import load_tree
-from agents.saving import policy_kwargs_from_tree
+from agents.saving.model import policy_kwargs_from_tree
+from agents.saving.place import load_tree
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
 from experiments.environments import make
 from experiments.errors import UserError, one_line, user_errors

@@ -6,7 +6,7 @@ import pytest
 
 from agents import checkpoint
 from agents.checkpoint import CheckpointError
-from agents.policy_saving import load_tree
+from agents.saving.place import load_tree
 
 
 def written(folder: Path, *names: str) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 from agents import ExpireSpanPPO, checkpoint
 from agents.checkpoint.arguments import argument_to_tree
 from agents.cores import CoreStep, tensors_of
-from agents.saving import policy_kwargs_from_tree
+from agents.saving.model import policy_kwargs_from_tree
 from experiments import runs
 from experiments.acting import Actor, Acts
 from experiments.batched_play import play_batched

@@ -1,18 +1,15 @@
-"""Models as trees for checkpoints, and back. Nothing that a file says is run or imported."""
+"""A model as a tree, and back."""
 
 import copy
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from gymnasium import spaces
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.utils import check_for_correct_spaces
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, optim
 
 from agents import checkpoint
@@ -21,9 +18,9 @@ from agents.checkpoint import CheckpointError, Tree, fields
 from agents.checkpoint.arguments import argument_from_tree, argument_to_tree
 from agents.checkpoint.errors import shown
 from agents.policies import ExpireSpanActorCriticPolicy
-from agents.policy_saving import check_kind, check_weights, fitting_together, quiet
 from agents.rollout import fit_segments
-from agents.tensor_rollout import tensor_env_of
+from agents.saving.episodes import episodes_to_tree, successes_to_tree, windows_from_tree
+from agents.saving.fitting import check_kind, check_weights, fitting_together, quiet
 from expire_span.version import __version__
 
 if TYPE_CHECKING:
@@ -56,13 +53,6 @@ _COUNTERS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("_current_progress_remaining", "span_coefficient"), _NUMBER),
 }
 """What a training has counted so far."""
-_EPISODE: dict[str, type[Any]] = {"r": np.float64, "l": np.int64, "t": np.float64}
-"""What is kept of an episode, by Monitor's names: its return and length, and when it ended."""
-_POSITION = ("obs", "starts", "memory", "env", "env_identity")
-"""What a training has of its environments; None where their state can't be saved."""
-
-
-# --- the model ---
 
 
 def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
@@ -85,8 +75,8 @@ def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
         },
         "counters": {name: getattr(model, name) for name in _COUNTERS},
         "memory_statistics": dict(model.memory_statistics),
-        "episodes": None if model.ep_info_buffer is None else _episodes_to_tree(model.ep_info_buffer),
-        "successes": None if model.ep_success_buffer is None else _successes_to_tree(model.ep_success_buffer),
+        "episodes": None if model.ep_info_buffer is None else episodes_to_tree(model.ep_info_buffer),
+        "successes": None if model.ep_success_buffer is None else successes_to_tree(model.ep_success_buffer),
         "weights": dict(model.policy.state_dict()),
         "optimizer": argument_to_tree(model.policy.optimizer.state_dict()),
         "training": training,
@@ -172,7 +162,9 @@ def model_from_tree(
         for name, value in counters.items():
             setattr(model, name, value)
         model.memory_statistics = _numbers(part["memory_statistics"], "memory_statistics")
-        _restore_episodes(model, part["episodes"], part["successes"])
+        if part["episodes"] is not None and part["successes"] is not None:
+            windows = windows_from_tree(part["episodes"], part["successes"], model._stats_window_size)
+            model.ep_info_buffer, model.ep_success_buffer = windows
     for name, value in attributes.items():
         if name == "n_envs" or not hasattr(model, name):
             raise ValueError(f"{name}={value!r} is nothing that a loaded model can be given")
@@ -224,75 +216,6 @@ def restore_parameters(model: ExpireSpanPPO, tree: Tree, exact_match: bool) -> N
                 )
         _load_optimizer(model.policy.optimizer, part["optimizer"])
         model.policy.load_state_dict(weights, strict=exact_match)
-
-
-# --- the training ---
-
-
-def training_to_tree(model: ExpireSpanPPO) -> Tree:
-    """What a training goes on from, beside the model: between two rollouts, where nothing is under way."""
-    env = model.get_env()
-    assert env is not None
-    tensor_env = tensor_env_of(env, model.device)
-    normalize = unwrap_vec_normalize(env)
-    # Others start anew: what was seen and remembered in them is of no use then.
-    position: dict[str, Tree] = dict.fromkeys(_POSITION)
-    if tensor_env is not None:
-        memory = model._memory
-        position = {
-            "obs": model._last_obs,
-            "starts": model._last_episode_starts,
-            "memory": None if memory is None else dict(zip(memory._fields, memory, strict=True)),
-            "env": tensor_env.get_state()._asdict(),
-            "env_identity": tensor_env.identity,
-        }
-    return {
-        "random": checkpoint.random_states(),
-        **position,
-        "normalization": None if normalize is None else _normalization_to_tree(normalize),
-    }
-
-
-def resume_training(model: ExpireSpanPPO, training: Tree) -> str | None:
-    """Puts a model, its environments and all random generators where they were; a note on what couldn't be.
-
-    Raises:
-        CheckpointError: if the tree isn't of this model and these environments.
-    """
-    env = model.get_env()
-    assert env is not None
-    with fitting_together():
-        part = fields(training, "a training", "random", *_POSITION, "normalization")
-        normalize = unwrap_vec_normalize(env)
-        if (normalize is None) != (part["normalization"] is None):
-            raise CheckpointError("only one of checkpoint and environments has VecNormalize: wrap them as they were")
-        if normalize is not None:
-            _restore_normalization(normalize, part["normalization"])
-        tensor_env = tensor_env_of(env, model.device)
-        notes = []
-        if tensor_env is not None and part["env"] is not None:
-            if part["env_identity"] != tensor_env.identity:
-                raise CheckpointError("the training was of another task, or had other arguments")
-            state = tensor_env.get_state()
-            tensor_env.set_state(type(state)(**_like(part["env"], state._asdict(), "env")))
-            model._last_obs = _observed(part["obs"], model.observation_space, env.num_envs)
-            model._last_episode_starts = _starts(part["starts"], env.num_envs)
-            empty = model.policy.core.empty_memory(env.num_envs)
-            if part["memory"] is not None:
-                kept = _like(part["memory"], empty._asdict(), "memory")
-                model._memory = type(empty)(
-                    **{name: tensor.to(model.device, copy=True) for name, tensor in kept.items()}
-                )
-        else:
-            # Not the levels of the first steps once more.
-            seed = np.random.SeedSequence([model.seed or 0, model.num_timesteps]).generate_state(1)[0]
-            env.seed(int(seed) % 2**30)
-            model._last_obs = None
-            notes.append("these environments can't be saved: they start anew, with other seeds and empty memories")
-        random_note = checkpoint.restore_random_states(part["random"])
-        if random_note:
-            notes.append(random_note)
-    return "; ".join(notes) or None
 
 
 def _described(tree: Tree) -> dict[str, Tree]:
@@ -350,72 +273,6 @@ def _numbers(tree: Tree, what: str) -> dict[str, float]:
     return {name: float(value) for name, value in tree.items()}
 
 
-def _episodes_to_tree(infos: Iterable[dict[str, Any]]) -> Tree:
-    """Arrays of what Monitor says of episodes, and of what else is a number of each (its `info_keywords`): of single
-    values a file holds only so many."""
-    every = list(infos)
-    shared = [name for name in (every[0] if every else {}) if all(_is_number(info.get(name)) for info in every)]
-    names = [*_EPISODE, *(name for name in shared if name not in _EPISODE)]
-    columns = {name: [info.get(name) for info in every] for name in names}
-    return {
-        name: np.nan_to_num([value if _is_number(value) else 0 for value in column]).astype(_EPISODE.get(name, float))
-        for name, column in columns.items()
-    }
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number)
-
-
-def _successes_to_tree(successes: Iterable[Any]) -> Tree:
-    return np.array([bool(won) for won in successes], np.bool_)
-
-
-def _restore_episodes(model: ExpireSpanPPO, episodes: Tree, successes: Tree) -> None:
-    if episodes is None or successes is None:
-        return
-    if isinstance(episodes, list) and isinstance(successes, list):
-        # Models of before have them one by one.
-        episodes, successes = _episodes_to_tree(episodes), _successes_to_tree(successes)
-    if not isinstance(episodes, dict) or not _EPISODE.keys() <= episodes.keys():
-        raise CheckpointError("the last episodes have no r, l or t: take another checkpoint")
-    columns = [_column(tree, name, _EPISODE.get(name, np.float64)) for name, tree in episodes.items()]
-    if len(set(map(len, columns))) > 1:
-        raise CheckpointError("the last episodes have more of r, l or t than of the others: take another checkpoint")
-    rows = (dict(zip(episodes, row, strict=True)) for row in zip(*columns, strict=True))
-    window = model._stats_window_size
-    model.ep_info_buffer = deque(rows, maxlen=window)
-    model.ep_success_buffer = deque(_column(successes, "successes", np.bool_), maxlen=window)
-
-
-def _column(tree: Tree, name: str, dtype: type[Any]) -> list[Any]:
-    """The values of an array of one dimension."""
-    if not isinstance(tree, np.ndarray) or tree.dtype != dtype or tree.ndim != 1:
-        raise CheckpointError(f"{name} of the last episodes isn't a row of {dtype.__name__}: take another checkpoint")
-    values: list[Any] = tree.tolist()
-    return values
-
-
-def _like(tree: Tree, like: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-    """Tensors of the same names, shapes and types."""
-    found = fields(tree, what, *like)
-    for name, tensor in found.items():
-        if not isinstance(tensor, Tensor) or (tensor.shape, tensor.dtype) != (like[name].shape, like[name].dtype):
-            raise CheckpointError(f"{what}: {name} isn't of {tuple(like[name].shape)}: was n_envs another?")
-    return found
-
-
-def _observed(tree: Tree, space: spaces.Space[Any], n_envs: int) -> Any:
-    """Observations of all environments."""
-    if (
-        not isinstance(tree, np.ndarray)
-        or tree.dtype.kind not in "biuf"
-        or tree.shape != (n_envs, *(space.shape or ()))
-    ):
-        raise CheckpointError(f"the last observations aren't of {n_envs} environments")
-    return tree.copy()
-
-
 def _as(types: tuple[type[Any], ...], value: Any) -> Any:
     """A number as Python's own, of the first of these types that it is: NumPy's would be refused when they are read."""
     if isinstance(value, bool | np.bool_) and bool in types:
@@ -423,59 +280,3 @@ def _as(types: tuple[type[Any], ...], value: Any) -> Any:
     if isinstance(value, Integral | np.bool_) and int in types:
         return int(value)
     return float(value) if isinstance(value, Real) and float in types else value
-
-
-def _starts(tree: Tree, n_envs: int) -> np.ndarray:
-    if not isinstance(tree, np.ndarray) or tree.shape != (n_envs,):
-        raise CheckpointError(f"the episode starts aren't of {n_envs} environments")
-    return tree.astype(bool)
-
-
-def _running(tree: Tree, like: RunningMeanStd) -> RunningMeanStd:
-    part = fields(tree, "normalization", "mean", "var", "count")
-    mean, var, count = part["mean"], part["var"], part["count"]
-    for kept in (mean, var):
-        if not isinstance(kept, np.ndarray) or kept.shape != like.mean.shape:
-            raise CheckpointError(f"VecNormalize's statistics aren't of the shape {like.mean.shape}")
-    if not isinstance(count, float):
-        raise CheckpointError(f"VecNormalize has counted {shown(count)} steps")
-    running = RunningMeanStd(shape=like.mean.shape)
-    running.mean, running.var, running.count = mean, var, count
-    return running
-
-
-def _statistics(running: RunningMeanStd) -> Tree:
-    return {"mean": np.asarray(running.mean), "var": np.asarray(running.var), "count": float(running.count)}
-
-
-def _normalization_to_tree(normalize: VecNormalize) -> Tree:
-    """Running statistics, which SB3's own `VecNormalize.save` pickles."""
-    seen = normalize.obs_rms if normalize.norm_obs else None
-    return {
-        "obs": {name: _statistics(part) for name, part in seen.items()}
-        if isinstance(seen, dict)
-        else (None if seen is None else _statistics(seen)),
-        "returns": _statistics(normalize.ret_rms),
-        "so_far": normalize.returns,
-    }
-
-
-def _restore_normalization(normalize: VecNormalize, tree: Tree) -> None:
-    part = fields(tree, "normalization", "obs", "returns", "so_far")
-    if normalize.norm_obs != (part["obs"] is not None):
-        raise CheckpointError("VecNormalize's norm_obs was another: wrap the environments as they were")
-    if normalize.norm_obs:
-        if isinstance(normalize.obs_rms, dict):
-            by_name = fields(part["obs"], "normalization", *normalize.obs_rms)
-            normalize.obs_rms = {name: _running(by_name[name], like) for name, like in normalize.obs_rms.items()}
-        else:
-            normalize.obs_rms = _running(part["obs"], normalize.obs_rms)
-    normalize.ret_rms = _running(part["returns"], normalize.ret_rms)
-    so_far = part["so_far"]
-    if not isinstance(so_far, np.ndarray) or so_far.ndim != 1:
-        raise CheckpointError("VecNormalize's returns so far aren't a row of numbers")
-    if len(so_far) != normalize.num_envs:
-        raise CheckpointError(
-            f"VecNormalize is of {normalize.num_envs} environments, the checkpoint has {len(so_far)}: make as many"
-        )
-    normalize.returns = so_far
