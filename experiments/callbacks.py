@@ -225,9 +225,11 @@ class StopOnRequest(OurCallback):
     def __init__(self, request: StopRequest) -> None:
         super().__init__()
         self._request = request
+        self.has_stopped = False
 
     def _on_step(self) -> bool:
-        return self._request.signal is None or not self._request.saved
+        self.has_stopped = self._request.signal is not None and self._request.saved
+        return not self.has_stopped
 
 
 class EntropySchedule(OurCallback):

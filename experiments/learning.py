@@ -18,39 +18,46 @@ MOST_LINES = 10_000
 """Rollouts of a training that the logs have a line of, about; of more rollouts every second, third … one."""
 
 Reason = Literal["signal", "success", "total-timesteps"]
-"""Why a training ended."""
+"""Why a training ended; "total-timesteps" also where a callback of the caller's ended it."""
+
+
+def open_log(model: OnPolicyAlgorithm, run_dir: Path) -> None:
+    """Lets a model log to TensorBoard and CSV in the run folder. One that goes on writes a CSV file of its own, since
+    SB3's truncates.
+
+    Raises:
+        UserError: if it can't be written.
+    """
+    steps = model.num_timesteps
+    name = f"progress-{steps:012d}.csv" if steps else "progress.csv"
+    with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
+        formats = [CSVOutputFormat(str(run_dir / name)), TensorBoardOutputFormat(str(run_dir))]
+        model.set_logger(Logger(str(run_dir), formats))
 
 
 def learn(
     model: OnPolicyAlgorithm,
     config: TrainConfig,
-    run_dir: Path,
     request: StopRequest,
     *more: OurCallback,
     is_new: bool = True,
 ) -> Reason:
-    """Trains up to `config.total_timesteps`, with a log in the run folder.
+    """Trains up to `config.total_timesteps`, and closes the model's log.
 
     Args:
         model: who learns, from the steps on that it has done.
         config: how long, how the entropy bonus falls, which success ends it, how progress is shown.
-        run_dir: the run folder.
         request: ends the training when it is made, and all is saved.
         *more: callbacks of this training.
         is_new: whether environments and counts begin anew.
-
-    Raises:
-        UserError: if the run folder can't be written.
     """
-    first = model.num_timesteps
     progress, goal = Progress(_style_of_progress(config), config.total_timesteps), StopAtSuccess(config.stop_at_success)
-    callbacks: list[OurCallback] = [progress, *more, goal, StopOnRequest(request)]
+    stop = StopOnRequest(request)
+    callbacks: list[OurCallback] = [progress, *more, goal, stop]
     if config.agent.ent_coef_end is not None:
         callbacks.append(EntropySchedule(config.agent.ent_coef, config.agent.ent_coef_end))
-    with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
-        model.set_logger(_logger_for(run_dir, first))
     # SB3 adds to the steps already done where it doesn't count from 0 again.
-    left = config.total_timesteps - first
+    left = config.total_timesteps - model.num_timesteps
     try:
         model.learn(
             left,
@@ -60,17 +67,10 @@ def learn(
         )
     finally:
         progress.close()
-        with suppress(OSError):  # a full disk, which has been told of
+        with suppress(OSError):  # a full disk: who writes the results next will tell of it
             model.logger.close()
-    if goal.reached:
-        return "success"
-    return "signal" if request.signal and model.num_timesteps < config.total_timesteps else "total-timesteps"
-
-
-def _logger_for(run_dir: Path, timesteps: int) -> Logger:
-    """TensorBoard and CSV in the run folder; a continued run writes a CSV file of its own, since SB3's truncates."""
-    name = f"progress-{timesteps:012d}.csv" if timesteps else "progress.csv"
-    return Logger(str(run_dir), [CSVOutputFormat(str(run_dir / name)), TensorBoardOutputFormat(str(run_dir))])
+    # By steps it can't be told: SB3 has counted the one that the training was stopped at.
+    return "success" if goal.reached else "signal" if stop.has_stopped else "total-timesteps"
 
 
 def _style_of_progress(config: TrainConfig) -> str:

@@ -15,9 +15,9 @@ from experiments import runs
 from experiments.callbacks import Checkpoints, OurCallback, StopRequest, mean_return, stop_on_signals, success_rate
 from experiments.config import TrainConfig
 from experiments.environments import untested_arguments
-from experiments.errors import UserError, user_errors
+from experiments.errors import user_errors
 from experiments.faults import ended_by, quiet_threads
-from experiments.learning import learn
+from experiments.learning import learn, open_log
 from experiments.session import Session, new_session, resumed_session
 
 
@@ -33,9 +33,10 @@ def run_session(session: Session, request: StopRequest, *more: OurCallback) -> d
     first = model.num_timesteps
     request.saved = False
     checkpoints = Checkpoints(run_dir, config.checkpoint_every, config.keep_checkpoints, request)
+    open_log(model, run_dir)
     began = time.monotonic()
     try:
-        reason = learn(model, config, run_dir, request, checkpoints, *more, is_new=not session.resumed)
+        reason = learn(model, config, request, checkpoints, *more, is_new=not session.resumed)
         seconds = time.monotonic() - began
         if reason != "signal":  # then it was saved before the step that it stopped at
             checkpoints.save()
@@ -50,8 +51,6 @@ def run_session(session: Session, request: StopRequest, *more: OurCallback) -> d
         }
         runs.write_json(run_dir / runs.SUMMARY, summary)
         return summary
-    except UserError:  # of the run folder, before anything was done
-        raise
     except Exception as error:
         if checkpoints.collecting:
             # What ended the training may be in the way of this, too; it is what has to be told.

@@ -82,7 +82,7 @@ def compete(timeline: Timeline, spans: Float[Tensor, "b n"], slots: int) -> Comp
     outlived = by_how(deaths, times, episodes, remembered)
     own = _outlives(deaths, times, episodes, slice(remembered, None))
     # before[t, j] = 1 for the segment's steps j before t; its last row, t = steps, is the segment's end.
-    before = torch.ones(steps + 1, steps, dtype=spans.dtype, device=spans.device).tril(-1)
+    before = torch.ones(steps + 1, steps, dtype=deaths.dtype, device=deaths.device).tril(-1)
     with torch.autocast(spans.device.type, enabled=False):  # bfloat16 can't count beyond 256
         count = before @ own + outlived[:, None]
     evicted_at = (count < slots).to(spans.dtype).sum(1)

@@ -27,7 +27,7 @@ from experiments.callbacks import (
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import user_errors
-from experiments.learning import learn
+from experiments.learning import learn, open_log
 from experiments.model import embeds_codes, learning_arguments, policy_name
 
 NAME = "recurrent-ppo"
@@ -63,7 +63,8 @@ def train(config: TrainConfig, run_dir: Path, request: StopRequest, command: str
                 runs.note_continuation(run_dir, config, device, command, first)
         saves = SavesModel(run_dir, config.checkpoint_every, request)
         request.saved = False
-        reason = learn(model, config, run_dir, request, LogsEpisodes(), saves, is_new=before is None)
+        open_log(model, run_dir)
+        reason = learn(model, config, request, LogsEpisodes(), saves, is_new=before is None)
     if reason != "signal":
         saves.save()
     runs.write_json(run_dir / runs.SUMMARY, {"stopped_by": reason, "timesteps": saves.steps})

@@ -22,7 +22,7 @@ from experiments.config import TrainConfig
 from experiments.environments import fresh_seeds
 from experiments.errors import UserError, one_line
 from experiments.evaluate import play, summarise
-from experiments.learning import learn
+from experiments.learning import learn, open_log
 from experiments.session import Session, make_room, new_session
 
 REPORTS = 20
@@ -133,7 +133,8 @@ def _train(session: Session, trial: Trial, request: StopRequest) -> Ending:
     """Trains and saves the model; a complete ending has no value yet."""
     config, model = session.config, session.model
     reports = Reports(trial, config.total_timesteps)
-    reason = learn(model, config, session.run_dir, request, reports)
+    open_log(model, session.run_dir)
+    reason = learn(model, config, request, reports)
     save(model, session.run_dir)
     if reports.pruned:
         return Ending("pruned", reason=f"pruned after {model.num_timesteps:,} steps")

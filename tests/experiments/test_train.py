@@ -1,5 +1,6 @@
 """Training: what it leaves, and how to go on."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -7,12 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.checkpoint import CheckpointSeries
 from experiments import runs
+from experiments.callbacks import OurCallback, StopRequest
+from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.errors import TrainingFault, UserError
+from experiments.session import Session, new_session
+from experiments.train import run_session
 from tests.experiments.conftest import S7, TINY, Cli
 
 
@@ -128,6 +138,70 @@ def test_stop_at_success(tmp_path: Path, cli: Cli) -> None:
     assert "stopped early: 0.0 of the last 5 episodes" in outcome.out
     assert json.loads((run / "summary.json").read_text())["stopped_by"] == "success"
     assert runs.load(run, "cpu").model.num_timesteps < 1000
+
+
+def small_session(run_dir: Path, **settings: Any) -> Session:
+    """A training of four short corridors and rollouts of 32 steps, about to begin."""
+    config = TrainConfig(
+        env=EnvConfig(env_id="ExpireSpan/Corridor-v0", env_args=("max_length=4", "max_steps=5"), n_envs=4),
+        core=CoreConfig(dim=8, depth=1, heads=1, slots=4, ramp_length=2),
+        agent=AgentConfig(n_steps=8, segment_length=8, batch_size=32, stats_window_size=4),
+        run_dir=str(run_dir),
+        device="cpu",
+        progress="none",
+    )
+    session = new_session(dataclasses.replace(config, **settings))
+    runs.create(session.run_dir, session.config, session.device, "a test")
+    return session
+
+
+class At(OurCallback):
+    """Does something at a step of the training."""
+
+    def __init__(self, step: int, does: Callable[[], None]) -> None:
+        super().__init__()
+        self._step, self._does = step, does
+
+    def _on_step(self) -> bool:
+        if self.model.num_timesteps == self._step:
+            self._does()
+        return True
+
+
+def checkpoints_in(run_dir: Path) -> list[int]:
+    return CheckpointSeries(run_dir / runs.CHECKPOINTS).steps()
+
+
+def test_a_stop_in_a_last_rollout(tmp_path: Path) -> None:
+    """Would catch a training called whole that was stopped at the only step of its last rollout: by the steps that SB3
+    has counted it looks so."""
+    session, request = small_session(tmp_path / "run", total_timesteps=36), StopRequest()
+    with closing(session.vec_env):
+        summary = run_session(session, request, At(20, lambda: setattr(request, "signal", signal.SIGTERM)))
+    assert (summary["stopped_by"], checkpoints_in(session.run_dir)) == ("signal", [32])
+
+
+def test_a_stop_and_a_success_in_one_rollout(tmp_path: Path) -> None:
+    """Would catch a training that ends as told by the success, and isn't saved, since a signal is said to have saved
+    it."""
+    session, request = small_session(tmp_path / "run", total_timesteps=10_000, stop_at_success=0.0), StopRequest()
+    with closing(session.vec_env):
+        summary = run_session(session, request, At(4, lambda: setattr(request, "signal", signal.SIGTERM)))
+    assert summary["stopped_by"] == "success"
+    assert checkpoints_in(session.run_dir) == [summary["timesteps"]]
+
+
+def test_a_mistake_that_shows_amid_a_training_costs_nothing(tmp_path: Path) -> None:
+    """Would catch a training lost to what a user's setting makes a callback raise, such as environments that can't be
+    made once more."""
+
+    def fails() -> None:
+        raise UserError("no such thing")
+
+    session = small_session(tmp_path / "run", total_timesteps=10_000)
+    with closing(session.vec_env), pytest.raises(TrainingFault, match="no such thing; go on from step 44 with"):
+        run_session(session, StopRequest(), At(44, fails))
+    assert checkpoints_in(session.run_dir) == [44]
 
 
 def test_subprocess_environments(tmp_path: Path, cli: Cli) -> None:

@@ -204,6 +204,21 @@ def test_who_outlives_whom_is_the_same_however_it_is_counted(
     assert outlived_by_sorting(*arguments)[there].tolist() == outlived_by_pairs(*arguments)[there].tolist()
 
 
+def test_no_sort_is_compiled() -> None:
+    """Would catch a sort that comes to a compiler: Inductor writes it out as a network of exchanges, minutes long."""
+    core = ExpireSpanCore(8, 1, heads=1, slots=3)
+    program = torch.export.export(core, (torch.randn(2, 4, 8),), strict=False)
+    assert not [node.target for node in program.graph.nodes if "sort" in str(node.target)]
+
+
+def test_times_may_be_of_another_type_than_the_core() -> None:
+    """Would catch numbers of two types in one product: ages may be counted in float64 for streams without end."""
+    core, x = ExpireSpanCore(8, 1, heads=1, slots=3), torch.randn(2, 4, 8)
+    memory = core(x).memory
+    of_float64 = memory._replace(elapsed_times=memory.elapsed_times.double())
+    close(core(x, of_float64).output, core(x, memory).output, "output")
+
+
 def test_equal_spans_in_float32_stay_in_order() -> None:
     """Catches death times whose float32 rounding makes ties of neighbours, as long spans on a long stream would."""
     settings = Settings(depth=1, slots=4, max_span=1e5, ramp_length=16, spans="fixed")
