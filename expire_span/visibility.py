@@ -78,7 +78,7 @@ def compete(timeline: Timeline, spans: Float[Tensor, "b n"], slots: int) -> Comp
     """
     times, episodes, steps = timeline
     deaths, remembered = times + spans, times.shape[-1] - steps
-    by_how = outlived_by_pairs if torch.compiler.is_compiling() else outlived_by_sorting
+    by_how = outlived_by_pairs if deaths.is_cuda or torch.compiler.is_compiling() else outlived_by_sorting
     outlived = by_how(deaths, times, episodes, remembered)
     own = _outlives(deaths, times, episodes, slice(remembered, None))
     # before[t, j] = 1 for the segment's steps j before t; its last row, t = steps, is the segment's end.
@@ -109,7 +109,7 @@ def outlived_by_pairs(
 def outlived_by_sorting(
     deaths: Float[Tensor, "b n"], times: Float[Tensor, "b n"], episodes: Float[Tensor, "b n"], remembered: int
 ) -> Float[Tensor, "b n"]:
-    """The same where nothing compiles it, but that empty slots, which nobody asks for, have a number each."""
+    """The same for a CPU where nothing compiles it; but empty slots, which nobody asks for, have a number each."""
     old, own = deaths.split((remembered, deaths.shape[-1] - remembered), -1)
     oldest_first = times[:, :remembered].argsort(dim=-1)
     first_to_die = oldest_first.gather(-1, old.gather(-1, oldest_first).argsort(dim=-1, stable=True))
