@@ -12,10 +12,10 @@ import torch
 
 from agents.checkpoint import CheckpointError, CheckpointSeries
 from envs.faults import EnvironmentFault
-from experiments.errors import TrainingFault, one_line
+from experiments.errors import TrainingFault, UserError, one_line
 from experiments.runs import CHECKPOINTS, ERROR
 
-_TOLD = (CheckpointError, EnvironmentFault, FloatingPointError)
+_TOLD = (CheckpointError, EnvironmentFault, FloatingPointError, UserError)
 """Their messages say enough; before others the exception's type is put."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TOO_LARGE = ("can't allocate memory", "Storage size calculation overflowed")

@@ -31,7 +31,11 @@ def successes_to_tree(successes: Iterable[Any]) -> Tree:
 
 
 def windows_from_tree(episodes: Tree, successes: Tree, size: int) -> tuple[deque[dict[str, Any]], deque[bool]]:
-    """What `episodes_to_tree` and `successes_to_tree` made, as SB3 keeps it: of so many episodes, the newest."""
+    """What `episodes_to_tree` and `successes_to_tree` made, as SB3 keeps it: of so many episodes, the newest.
+
+    Raises:
+        CheckpointError: if they are no such arrays.
+    """
     if isinstance(episodes, list) and isinstance(successes, list):
         # Models of before have them one by one.
         episodes, successes = episodes_to_tree(episodes), successes_to_tree(successes)

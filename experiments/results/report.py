@@ -23,7 +23,7 @@ PICTURES = Path("docs") / "results"
 
 _HEAD = (
     *("agent", "seeds", "{}", "lowest", "levels", "in training", "learned", "steps to {}", "minutes to {}"),
-    *("live memories", "slots", "episode length", "peak MiB", "steps/s"),
+    *("live memories", "slots", "episode length", "peak MiB", "steps/s", "device"),
 )
 _NEW_PAGE = f"# Results\n\n{BEGIN}\n{END}\n"
 
@@ -179,6 +179,7 @@ def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> l
         _mean([record.evaluation["mean_length"] for record in records], ",.1f"),
         _mean([record.peak_memory_mib for record in records], ",.0f"),
         _mean([record.steps_per_second for record in records], ",.0f"),
+        ", ".join(sorted({record.device_name for record in records})),
     ]
 
 

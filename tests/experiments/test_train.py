@@ -199,7 +199,10 @@ def test_a_mistake_that_shows_amid_a_training_costs_nothing(tmp_path: Path) -> N
         raise UserError("no such thing")
 
     session = small_session(tmp_path / "run", total_timesteps=10_000)
-    with closing(session.vec_env), pytest.raises(TrainingFault, match="no such thing; go on from step 44 with"):
+    with (
+        closing(session.vec_env),
+        pytest.raises(TrainingFault, match="44 steps: no such thing; go on from step 44"),
+    ):
         run_session(session, StopRequest(), At(44, fails))
     assert checkpoints_in(session.run_dir) == [44]
 
