@@ -30,7 +30,9 @@ def test_while_all_counts_a_position_is_the_age() -> None:
     torch.testing.assert_close(positions[:, 0][seen], (1 + ages[seen]).log())
 
 
-@given(st.lists(st.lists(st.sampled_from([0.0, 1, 2, 3, 4, INF]), min_size=7, max_size=7), min_size=1, max_size=3))
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, INF]), min_size=7, max_size=7), min_size=1, max_size=3)
+)
 def test_the_order_is_the_same_however_it_is_made(ages: list[list[float]]) -> None:
     """Would catch states that are lost or doubled where ages are alike, as those of empty slots, on CUDA alone."""
     of_all = torch.tensor(ages)
