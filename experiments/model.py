@@ -29,6 +29,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 BUDGET_FALLS = 0.5
 """Share of a training over which the memory budget falls; the rest is for the spans to follow."""
+
 # What a wrong setting makes Stable-Baselines3 and our library raise while a model is built.
 _WRONG_SETTING = (ValueError, AssertionError, TypeError, RuntimeError)
 

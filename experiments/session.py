@@ -126,7 +126,7 @@ def resumed_session(config: TrainConfig) -> Session:
     return Session(config, run_dir, device, model, vec_env, resumed=True)
 
 
-def make_room(config: TrainConfig) -> None:
+def make_room() -> None:
     """Lets go of what an ended training holds on a device, in objects that refer to each other in circles."""
     if torch.cuda.is_available():
         gc.collect()

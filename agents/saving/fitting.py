@@ -1,7 +1,7 @@
 """What reading any tree needs: that its parts fit together, and errors that say where they don't."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,8 +55,7 @@ def check_weights(
     classes: Mapping[str, type[Any]] | None,
 ) -> None:
     """Before any memory is asked for: a policy of these arguments must have just these weights."""
-    if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
-        raise CheckpointError("weights aren't tensors by name: take another checkpoint")
+    weights = tensors_by_name(weights)
     if not isinstance(policy_kwargs, dict) or not all(isinstance(name, str) for name in policy_kwargs):
         raise CheckpointError("policy_kwargs aren't arguments by name: take another checkpoint")
     depth = policy_kwargs.get("depth", 1)
@@ -74,15 +73,29 @@ def check_weights(
         if classes:
             return  # The caller's own classes may need real tensors; what is wrong shows later.
         raise
-    needed = {name: tuple(weight.shape) for name, weight in skeleton.state_dict().items()}
-    found = {name: tuple(weight.shape) for name, weight in weights.items() if isinstance(weight, Tensor)}
-    if needed != found:
-        wrong = sorted(name for name in needed.keys() | found.keys() if needed.get(name) != found.get(name))
-        has, would = (shapes.get(wrong[0], "no such weight") for shapes in (found, needed))
-        raise CheckpointError(
-            f"the weight {shown(wrong[0])} doesn't fit the arguments: by its shape the file has {has}, they ask for "
-            f"{would}: take another checkpoint"
-        )
+    needed = skeleton.state_dict()
+    check_shapes(weights, needed, weights.keys() | needed.keys(), "the arguments", "they ask for")
+
+
+def tensors_by_name(weights: Tree) -> dict[str, Tensor]:
+    """The weights. Raises a `CheckpointError` if they are anything else."""
+    if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise CheckpointError("weights aren't tensors by name: take another checkpoint")
+    return weights
+
+
+def check_shapes(
+    found: Mapping[str, Tensor], needed: Mapping[str, Tensor], names: Iterable[str], what: str, needs: str
+) -> None:
+    """Raises a `CheckpointError` for the first of these weights that isn't of the shape needed, or only one has; `what`
+    and `needs` say whose shapes those are."""
+    for name in sorted(names):
+        has, wants = (tuple(kept[name].shape) if name in kept else "no such weight" for kept in (found, needed))
+        if has != wants:
+            raise CheckpointError(
+                f"the weight {shown(name)} doesn't fit {what}: by its shape the file has {has}, {needs} {wants}: take "
+                f"another checkpoint"
+            )
 
 
 def _length(nested: Any) -> int:

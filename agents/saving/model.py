@@ -20,7 +20,7 @@ from agents.checkpoint.errors import shown
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import fit_segments
 from agents.saving.episodes import episodes_to_tree, successes_to_tree, windows_from_tree
-from agents.saving.fitting import check_kind, check_weights, fitting_together, quiet
+from agents.saving.fitting import check_kind, check_shapes, check_weights, fitting_together, quiet, tensors_by_name
 from expire_span.version import __version__
 
 if TYPE_CHECKING:
@@ -202,18 +202,10 @@ def restore_parameters(model: ExpireSpanPPO, tree: Tree, exact_match: bool) -> N
     """
     with fitting_together():
         part = _described(tree)
-        weights, own = part["weights"], model.policy.state_dict()
-        if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
-            raise CheckpointError("weights aren't tensors by name: take another checkpoint")
+        weights, own = tensors_by_name(part["weights"]), model.policy.state_dict()
         # Looked at beforehand, since PyTorch sets those that fit before it says which don't.
-        found, needed = ({name: tuple(weight.shape) for name, weight in kept.items()} for kept in (weights, own))
-        for name in sorted(found.keys() | needed.keys() if exact_match else found.keys() & needed.keys()):
-            has, needs = (shapes.get(name, "no such weight") for shapes in (found, needed))
-            if has != needs:
-                raise CheckpointError(
-                    f"the weight {shown(name)} doesn't fit this model: by its shape the file has {has}, the model "
-                    f"{needs}: take another checkpoint"
-                )
+        names = weights.keys() | own.keys() if exact_match else weights.keys() & own.keys()
+        check_shapes(weights, own, names, "this model", "the model")
         _load_optimizer(model.policy.optimizer, part["optimizer"])
         model.policy.load_state_dict(weights, strict=exact_match)
 

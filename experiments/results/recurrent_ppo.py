@@ -19,11 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.extractors import MiniGridExtractor
 from experiments import contrib, runs
-from experiments.callbacks import (
-    OurCallback,
-    Saves,
-    StopRequest,
-)
+from experiments.callbacks import OurCallback, Saves, StopRequest
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import user_errors

@@ -96,7 +96,7 @@ def _train(cell: Cell, config: ResultsConfig, request: StopRequest, command: str
             is_done = _train_ours(cell, settings, request, command)
         _note_peak(cell.run_dir, peak_memory_mib(device))
     finally:
-        make_room(settings)
+        make_room()
     return is_done
 
 

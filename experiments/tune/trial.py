@@ -103,7 +103,7 @@ def run_trial(trial: Trial, config: TrainConfig, episodes: int, request: StopReq
         reason = str(error) if told else f"{type(error).__name__}: {one_line(error)}"
         return Ending("failed", reason=reason[:_LONGEST_REASON])
     finally:
-        make_room(config)
+        make_room()
 
 
 def _run(trial: Trial, config: TrainConfig, episodes: int, request: StopRequest, command: str) -> Ending:
