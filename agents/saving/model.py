@@ -4,10 +4,11 @@ import copy
 from collections.abc import Mapping
 from itertools import chain
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, optim
@@ -108,68 +109,100 @@ def model_from_tree(
         ValueError: for environments with other spaces, for changes that no model can have, or other `policy_kwargs` or
             `use_sde` among them.
     """
-    for name, value in chain((custom_objects or {}).items(), (changes or {}).items()):
+    custom_objects, changes = custom_objects or {}, changes or {}
+    for name, value in chain(custom_objects.items(), changes.items()):
         check_argument(name, value)
-    given = dict(custom_objects or {}) | {name: value for name, value in (changes or {}).items() if name in _SCHEDULES}
+    given = dict(custom_objects) | {name: value for name, value in changes.items() if name in _SCHEDULES}
     with fitting_together():
-        part = _described(tree)
-        name = part["policy_class"]
-        policy_class = (
-            cls.policy_aliases[name]
-            if isinstance(name, str) and name in cls.policy_aliases
-            else checkpoint.class_from_tree(name, classes)
-        )
-        if not (isinstance(policy_class, type) and issubclass(policy_class, ExpireSpanActorCriticPolicy)):
-            raise CheckpointError(f"policy_class is {shown(name)}, which is no policy with a memory")
-        policy_kwargs = given.get("policy_kwargs")
-        if policy_kwargs is None:
-            policy_kwargs = argument_from_tree(part["policy_kwargs"], "policy_kwargs", classes)
-        observations = checkpoint.space_from_tree(part["observation_space"])
-        actions = checkpoint.space_from_tree(part["action_space"])
-        arguments = _typed(_with_defaults(part["arguments"]), "arguments", _ARGUMENTS)
-        described = fields(part["schedules"], "schedules", *_SCHEDULES)
-        for name, schedule in described.items():
-            arguments[name] = None if schedule is None else checkpoint.schedule_from_tree(schedule, name, given)
-        counters = _typed(part["counters"], "counters", _COUNTERS)
-        n_envs = _typed({"n_envs": part["n_envs"]}, "a model", {"n_envs": (int,)})["n_envs"]
-        use_sde = arguments["use_sde"]
-        check_weights(policy_class, observations, actions, policy_kwargs, use_sde, part["weights"], classes)
-
-    arguments |= {name: value for name, value in given.items() if name in arguments}
-    attributes = dict(changes or {})
-    if attributes.pop("policy_kwargs", policy_kwargs) != policy_kwargs:
-        raise ValueError(f"policy_kwargs can't change when a model is loaded: it has {policy_kwargs}")
-    arguments |= {name: attributes.pop(name) for name in list(attributes) if name in arguments}
-    if arguments["use_sde"] != use_sde:
-        # Only Box actions can have it, and there it has weights of its own.
-        raise ValueError(f"use_sde can't change when a model is loaded: it has use_sde={use_sde}")
+        said = _read(cls, tree, given, classes)
+    arguments, attributes = _changed(said, given, changes)
     if env is not None:
-        check_for_correct_spaces(env, observations, actions)
+        check_for_correct_spaces(env, said.observation_space, said.action_space)
+    n_envs = said.n_envs if env is None else env.num_envs
     sizes = ("n_steps", "batch_size", "n_epochs", "segment_length")
-    if any(name in (changes or {}) or name in given for name in sizes):
+    if any(name in chain(given, changes) for name in sizes):
         # Wrong ones aren't the file's fault.
         with quiet():
             n_steps, batch_size, n_epochs, segment_length = (arguments[name] for name in sizes)
-            fit_segments(n_steps, n_envs if env is None else env.num_envs, batch_size, n_epochs, segment_length)
+            fit_segments(n_steps, n_envs, batch_size, n_epochs, segment_length)
     with fitting_together(), quiet():
-        model = cls(policy_class, env, policy_kwargs=policy_kwargs, device=device, _init_setup_model=False, **arguments)
-        model.observation_space, model.action_space = observations, actions
-        model.n_envs = n_envs if env is None else env.num_envs
+        kwargs = arguments | {"policy_kwargs": said.policy_kwargs, "device": device, "_init_setup_model": False}
+        model = cls(said.policy_class, env, **kwargs)
+        model.observation_space, model.action_space, model.n_envs = said.observation_space, said.action_space, n_envs
         model._setup_model()
-        model.policy.load_state_dict(part["weights"])
-        _load_optimizer(model.policy.optimizer, part["optimizer"])
+        model.policy.load_state_dict(said.parts["weights"])
+        _load_optimizer(model.policy.optimizer, said.parts["optimizer"])
         model.policy.weights_changed()
-        for name, value in counters.items():
+        for name, value in said.counters.items():
             setattr(model, name, value)
-        model.memory_statistics = _numbers(part["memory_statistics"], "memory_statistics")
-        if part["episodes"] is not None and part["successes"] is not None:
-            windows = windows_from_tree(part["episodes"], part["successes"], model._stats_window_size)
+        model.memory_statistics = _numbers(said.parts["memory_statistics"], "memory_statistics")
+        episodes, successes = said.parts["episodes"], said.parts["successes"]
+        if episodes is not None and successes is not None:
+            windows = windows_from_tree(episodes, successes, model._stats_window_size)
             model.ep_info_buffer, model.ep_success_buffer = windows
     for name, value in attributes.items():
         if name == "n_envs" or not hasattr(model, name):
             raise ValueError(f"{name}={value!r} is nothing that a loaded model can be given")
         setattr(model, name, value)
     return model
+
+
+class _Said(NamedTuple):
+    """What a model's description says, each of its kind."""
+
+    policy_class: type[ExpireSpanActorCriticPolicy]
+    policy_kwargs: Any
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    n_envs: int
+    arguments: dict[str, Any]
+    """Schedules among them."""
+    counters: dict[str, Any]
+    parts: Mapping[str, Any]
+    """All of the description, for what a model takes as it stands there."""
+
+
+def _read(
+    cls: type[ExpireSpanPPO], tree: Tree, given: Mapping[str, Any], classes: Mapping[str, type[Any]] | None
+) -> _Said:
+    """What the tree says, but for the policy's arguments and the schedules that are given."""
+    parts = _described(tree)
+    name = parts["policy_class"]
+    if isinstance(name, str) and name in cls.policy_aliases:
+        policy_class = cls.policy_aliases[name]
+    else:
+        policy_class = checkpoint.class_from_tree(name, classes)
+    if not (isinstance(policy_class, type) and issubclass(policy_class, ExpireSpanActorCriticPolicy)):
+        raise CheckpointError(f"policy_class is {shown(name)}, which is no policy with a memory")
+    policy_kwargs = given.get("policy_kwargs")
+    if policy_kwargs is None:
+        policy_kwargs = argument_from_tree(parts["policy_kwargs"], "policy_kwargs", classes)
+    observations = checkpoint.space_from_tree(parts["observation_space"])
+    actions = checkpoint.space_from_tree(parts["action_space"])
+    arguments = _typed(_with_defaults(parts["arguments"]), "arguments", _ARGUMENTS)
+    for name, schedule in fields(parts["schedules"], "schedules", *_SCHEDULES).items():
+        arguments[name] = None if schedule is None else checkpoint.schedule_from_tree(schedule, name, given)
+    counters = _typed(parts["counters"], "counters", _COUNTERS)
+    n_envs = _typed({"n_envs": parts["n_envs"]}, "a model", {"n_envs": (int,)})["n_envs"]
+    use_sde = arguments["use_sde"]
+    check_weights(policy_class, observations, actions, policy_kwargs, use_sde, parts["weights"], classes)
+    return _Said(policy_class, policy_kwargs, observations, actions, n_envs, arguments, counters, parts)
+
+
+def _changed(
+    said: _Said, given: Mapping[str, Any], changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments with what is given and changed of them, and the changes that are of attributes."""
+    attributes = dict(changes)
+    if attributes.pop("policy_kwargs", said.policy_kwargs) != said.policy_kwargs:
+        raise ValueError(f"policy_kwargs can't change when a model is loaded: it has {said.policy_kwargs}")
+    arguments = said.arguments | {name: value for name, value in given.items() if name in said.arguments}
+    arguments |= {name: attributes.pop(name) for name in list(attributes) if name in arguments}
+    use_sde = said.arguments["use_sde"]
+    if arguments["use_sde"] != use_sde:
+        # Only Box actions can have it, and there it has weights of its own.
+        raise ValueError(f"use_sde can't change when a model is loaded: it has use_sde={use_sde}")
+    return arguments, attributes
 
 
 def policy_kwargs_from_tree(tree: Tree) -> dict[str, Any]:
