@@ -522,8 +522,8 @@ class ResultsConfig:
     report: Switch = False
     """Run nothing; write the tables into --page and the pictures beside it, from the results alone."""
     page: Annotated[str, arg(metavar="FILE")] = "RESULTS.md"
-    """Markdown page of the report: what stands between its two markers is made anew, the rest is kept. A page that
-    isn't there is made. The pictures lie in docs/results in its folder."""
+    """Markdown page of the report: what stands between its two pairs of markers is made anew, the rest is kept. A
+    page that isn't there is made. The pictures lie in docs/results in its folder."""
     device: str = "auto"
     """auto (CUDA if there is any), cpu, cuda or cuda:N."""
     torch_threads: int = 1

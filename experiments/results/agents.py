@@ -34,6 +34,11 @@ OWN = ("transformer-xl", "lstm", "none")
 """Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
 
 
+def is_of_sweep(agent: str) -> bool:
+    """Whether it has slots or a budget of its own."""
+    return agent in _SLOTS or agent in _BUDGETS
+
+
 def check_name(agent: str) -> None:
     """Raises a `UserError` for a name that isn't one of `NAMES`, with the near misses."""
     if agent not in NAMES:

@@ -1,15 +1,19 @@
 """The picture of a task: learning curves with intervals over seeds, success against live memories, and what became of
-the expiring agent's spans."""
+the expiring agent's spans; and one of several tasks' live memories."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
+from experiments.results import agents
 from experiments.results.record import RunRecord
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
 from experiments.results.task import ResultsTask
@@ -19,52 +23,129 @@ _RESAMPLES = 1000
 """Of a curve's interval, at each point."""
 
 
-def draw(path: Path, task: ResultsTask, agents: Mapping[str, Sequence[RunRecord]]) -> None:
+def draw(path: Path, task: ResultsTask, results: Mapping[str, Sequence[RunRecord]]) -> None:
     """Draws a task.
 
     Args:
         path: of the picture; its folder is made.
         task: whose results they are.
-        agents: the results of each agent.
+        results: of each agent.
     """
     figure = Figure(figsize=(15, 4), layout="constrained")
     curves, memories, spans = figure.subplots(1, 3)
-    for number, (agent, records) in enumerate(agents.items()):
-        color = f"C{number % 10}"
-        grid, values = curves_of(records, task.objective)
-        if len(values):
-            curves.plot(grid / 1e6, interquartile_mean(values.T), color=color, label=agent, linewidth=1.4)
-            interval = bootstrap_interval(values, _RESAMPLES)
-            if interval is not None:
-                curves.fill_between(grid / 1e6, *interval, color=color, alpha=0.2, linewidth=0)
-        judged = [record.evaluation for record in records if record.evaluation[task.measure] is not None]
-        points = [(each["live_memories"], each[task.measure]) for each in judged if each["live_memories"] is not None]
-        if points:
-            memories.plot(*zip(*points, strict=True), "o", color=color, label=agent, alpha=0.7)
-        elif judged:
-            # It has none to count, and so no place of its own from left to right.
-            score = interquartile_mean(np.array([each[task.measure] for each in judged], dtype=float))
-            memories.axhline(score, color=color, label=agent, linewidth=1.2, linestyle=":")
-    curves.axhline(task.goal, color="0.6", linewidth=0.8, linestyle="--")
-    curves.set(xlabel="million environment steps", ylabel=f"{_said(task.objective)} in training", title=task.title)
-    memories.set(xlabel="live memories a step and layer", ylabel=f"{_said(task.measure)} of the evaluation")
-    # No memories at all have a place on it, too.
-    memories.set_xscale("symlog", linthresh=1, base=2)
-    memories.xaxis.set_major_formatter(ScalarFormatter())
-    memories.tick_params(axis="x", labelsize=7)  # up to 2,048 slots, and none written over another
-    memories.set_xlim(left=0)
-    for axes, what in ((curves, task.objective), (memories, task.measure)):
-        if what.endswith("_rate"):
-            axes.set_ylim(-0.03, 1.03)
-    _draw_spans(spans, agents.get("expire-span", ()))
+    _draw_curves(curves, task, results)
+    _draw_memories(memories, task, results)
+    memories.set(ylabel=f"{_said(task.measure)} of the evaluation")
+    _draw_spans(spans, results.get("expire-span", ()))
     for axes in (curves, memories, spans):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_memories_of(tasks: Sequence[tuple[ResultsTask, Mapping[str, Sequence[RunRecord]]]], path: Path) -> None:
+    """Draws success against live memories of several tasks, with one legend.
+
+    Args:
+        tasks: each task with the results of its agents; at least one.
+        path: of the picture; its folder is made.
+    """
+    figure = Figure(figsize=(3.75 * len(tasks), 4), layout="constrained")
+    known: dict[str, Artist] = {}
+    for task, axes in zip(tasks, np.ravel(figure.subplots(1, len(tasks))), strict=True):
+        _draw_memories(axes, *task)
+        axes.set(title=task[0].title, ylabel=_said(task[0].measure))
+        axes.grid(alpha=0.3)
+        known |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    names = sorted(known, key=agents.NAMES.index)
+    figure.legend([known[name] for name in names], names, loc="outside lower center", ncols=2 * len(tasks), fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         # Without the version of the library, the same results give the same file.
         figure.savefig(partial, dpi=100, metadata={"Software": None})
+
+
+_FAMILIES = {
+    # Colour, those of a sweep from light to dark, and the point's shape.
+    "expire-span": ("C0", "Blues", "o"),
+    "transformer-xl": ("C1", "Oranges", "s"),
+    "lstm": ("C2", "Greens", "D"),
+    "none": ("0.45", "Greys", "^"),
+    "recurrent-ppo": ("C4", "Purples", "v"),
+}
+
+
+class _Style(NamedTuple):
+    """How an agent is drawn, the same in all pictures."""
+
+    color: Any
+    marker: str
+    is_of_sweep: bool
+
+    @classmethod
+    def of(cls, agent: str) -> "_Style":
+        family = next(name for name in _FAMILIES if agent.startswith(name))
+        color, shades, marker = _FAMILIES[family]
+        if not agents.is_of_sweep(agent):
+            return cls(color, marker, is_of_sweep=False)
+        of_family = [name for name in agents.NAMES if agents.is_of_sweep(name) and name.startswith(family)]
+        return cls(colormaps[shades](0.4 + 0.55 * of_family.index(agent) / len(of_family)), marker, is_of_sweep=True)
+
+
+def _draw_curves(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence[RunRecord]]) -> None:
+    """Learning curves, with intervals but for those of a sweep, which are many."""
+    for agent, records in results.items():
+        style = _Style.of(agent)
+        grid, values = curves_of(records, task.objective)
+        if not len(values):
+            continue
+        line = "--" if style.is_of_sweep else "-"
+        axes.plot(grid / 1e6, interquartile_mean(values.T), line, color=style.color, label=agent, linewidth=1.4)
+        interval = None if style.is_of_sweep else bootstrap_interval(values, _RESAMPLES)
+        if interval is not None:
+            axes.fill_between(grid / 1e6, *interval, color=style.color, alpha=0.2, linewidth=0)
+    axes.axhline(task.goal, color="0.6", linewidth=0.8, linestyle="--")
+    axes.set(xlabel="million environment steps", ylabel=f"{_said(task.objective)} in training", title=task.title)
+    _limit(axes, task.objective)
+
+
+def _draw_memories(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence[RunRecord]]) -> None:
+    """What the evaluation came to against live memories, a point a seed."""
+    beside = 1.0
+    for agent, records in results.items():
+        style = _Style.of(agent)
+        judged = [record.evaluation for record in records if record.evaluation[task.measure] is not None]
+        if not judged:
+            continue
+        scores = [each[task.measure] for each in judged]
+        # Those of a sweep are rings, which hide nothing that they lie on.
+        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "linestyle": "", "label": agent}
+        look |= {"markersize": 9, "fillstyle": "none"} if style.is_of_sweep else {"alpha": 0.8}
+        live = [each["live_memories"] for each in judged]
+        if None not in live:
+            axes.plot(live, scores, clip_on=False, **look)
+        else:
+            # It has none to count, and so no place from left to right.
+            beside += 0.04
+            places = axes.get_yaxis_transform()
+            axes.plot([beside] * len(scores), scores, transform=places, clip_on=False, **look)
+    axes.set(xlabel="live memories a step and layer")
+    # No memories at all have a place on it, too.
+    axes.set_xscale("symlog", linthresh=1, base=2)
+    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=4, linthresh=1))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlim(left=0)
+    _limit(axes, task.measure)
+
+
+def _limit(axes: Axes, what: str) -> None:
+    if what.endswith("_rate"):
+        axes.set_ylim(-0.03, 1.03)
 
 
 def _draw_spans(axes: Axes, records: Sequence[RunRecord]) -> None:

@@ -1,5 +1,6 @@
-"""The report: tables between two markers of a page, and pictures, from the results alone."""
+"""The report: tables in a page, and pictures, from the results alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,24 +9,22 @@ import numpy as np
 
 from experiments.config import ResultsConfig
 from experiments.errors import UserError, user_errors
-from experiments.results import agents, tasks
+from experiments.results import agents, page, tasks
 from experiments.results.matrix import Cell, differences, found
-from experiments.results.pictures import draw
+from experiments.results.pictures import draw, draw_memories_of
 from experiments.results.record import RunRecord
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
 from experiments.results.task import ResultsTask
-from experiments.runs import written_whole
 
-BEGIN, END = "<!-- results: made by `expire-span results --report` -->", "<!-- results: end -->"
-"""What stands between these lines is made anew."""
 PICTURES = Path("docs") / "results"
 """In the page's folder."""
+GLANCE = "at-a-glance"
+"""The picture of all tasks that have sweeps."""
 
 _HEAD = (
     *("agent", "seeds", "{}", "lowest", "levels", "in training", "learned", "steps to {}", "minutes to {}"),
     *("live memories", "slots", "episode length", "peak MiB", "steps/s", "device"),
 )
-_NEW_PAGE = f"# Results\n\n{BEGIN}\n{END}\n"
 
 Results = list[tuple[Cell, RunRecord]]
 
@@ -41,29 +40,28 @@ def report(config: ResultsConfig) -> int:
     fresh = [result for result in every if result not in stale]
     if not every:
         raise UserError(f"--data {config.data} has no results of these tasks and agents yet: leave out --report first")
-    page = Path(config.page)
+    path = Path(config.page)
     given = {tasks.short_name(name): name for name in config.tasks or tasks.names()}
     of_task = _by_task(fresh)
-    parts = [_overview(of_task)] if fresh else []
-    with user_errors(OSError, prefix=f"--page {page} can't be written: "):
-        before, after = _around(page)
+    with user_errors(OSError, prefix=f"--page {path} can't be written: "):
+        text, tables = page.read(path), []
         for task, results in of_task.items():
-            picture = page.parent / PICTURES / f"{task}.png"
-            draw(picture, results[0][0].definition, _by_agent(results))
-            parts += [_section(given[task], results), f"![{task}]({(PICTURES / picture.name).as_posix()})"]
-        parts += [_total([record for _, record in fresh]), *_left_out(stale)]
-        with written_whole(page) as partial:
-            partial.write_text("\n\n".join([before + BEGIN, *parts, END]) + after)
-    print(f"{page}: {len(fresh)} runs of {len(of_task)} tasks, {len(stale)} left out as stale")
+            draw(path.parent / _picture(task), results[0][0].definition, _by_agent(results))
+            tables += [_section(given[task], results), _shown(task)]
+        tables += [_total([record for _, record in fresh]), *_left_out(stale)]
+        page.write(path, text, {page.AT_A_GLANCE: _at_a_glance(of_task, path.parent), page.TABLES: "\n\n".join(tables)})
+    print(f"{path}: {len(fresh)} runs of {len(of_task)} tasks, {len(stale)} left out as stale")
     return 0
 
 
-def _around(page: Path) -> tuple[str, str]:
-    """What stands before and after the markers."""
-    text = page.read_text() if page.exists() else _NEW_PAGE
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UserError(f"--page {page} needs two lines once each, between which the tables go: {BEGIN} and {END}")
-    return text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
+def _picture(name: str) -> Path:
+    """Where a picture lies, from the page."""
+    return PICTURES / f"{name}.png"
+
+
+def _shown(name: str, text: str = "") -> str:
+    """A picture in the page."""
+    return f"![{text or name}]({_picture(name).as_posix()})"
 
 
 def _by_task(results: Results) -> dict[str, Results]:
@@ -121,17 +119,31 @@ def _again(task: str, by_agent: dict[str, list[RunRecord]]) -> str:
     )
 
 
-def _overview(of_task: dict[str, Results]) -> str:
-    """A table of all tasks by the agents that aren't one of a sweep, success and live memories."""
+def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
+    """A table of all tasks by the agents that aren't one of a sweep; below it the picture of those tasks that have
+    sweeps, drawn into its place in this folder."""
+    if not of_task:
+        return ""
     columns = [name for name in agents.COMPARED if any(name in _by_agent(results) for results in of_task.values())]
-    rows = []
+    rows, swept = [], []
     for results in of_task.values():
         definition, by_agent = results[0][0].definition, _by_agent(results)
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
         rows.append([definition.title.replace("|", "\\|"), definition.measure.replace("_", " "), *scores])
-    table = _table(["task", "judged by", *columns], rows)
-    how = "The worst seed too where it is worse; in brackets the live memories of a step and layer, and the seeds."
-    return f"### The tasks\n\n{how}\n\n{table}"
+        if any(agents.is_of_sweep(name) for name in by_agent):
+            swept.append((definition, by_agent))
+    how = (
+        "Interquartile means over the seeds, and the worst seed where it is worse; in brackets the live memories of a "
+        "step and layer, and the number of seeds. Bold: all seeds are at the task's goal."
+    )
+    parts = [_table(["task", "judged by", *columns], rows), how]
+    if swept:
+        draw_memories_of(swept, folder / _picture(GLANCE))
+        parts += [
+            _shown(GLANCE, "Success against live memories"),
+            "Each point is a seed. What has no slots to count stands at the right of each picture.",
+        ]
+    return "\n\n".join(parts)
 
 
 def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
@@ -140,7 +152,10 @@ def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
     live = _mean([record.evaluation["live_memories"] for record in records], ".1f")
     in_brackets = f"{live}; {len(records)}" if live else f"{len(records)}"
     # A mean between quartiles doesn't see a single seed that failed.
-    return f"{score}{f', lowest {lowest}' if lowest != score else ''}{f' ({in_brackets})' if records else ''}"
+    worst = "" if lowest == score else f", lowest {lowest}"
+    if None not in scores and min(scores, default=-math.inf) >= definition.goal:
+        score = f"**{score}**"
+    return f"{score}{worst} ({in_brackets})" if records else ""
 
 
 def _levels(records: Sequence[RunRecord]) -> str:

@@ -25,8 +25,8 @@ from experiments.model import build_model
 from experiments.results import agents, tasks
 from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_log, thinned
 from experiments.results.matrix import cells, differences
+from experiments.results.page import AT_A_GLANCE, TABLES
 from experiments.results.record import read_record
-from experiments.results.report import BEGIN, END
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
 from experiments.results.task import ResultsTask
 from experiments.settings import setting, with_settings
@@ -232,7 +232,7 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
     assert cli(*words(folder, "--report")).status == 0
     assert (page.read_text(), (folder / "docs" / "results" / "short.png").read_bytes()) == (first, picture)
     assert first.startswith("Before.\n")
-    assert first.endswith(f"{END}\nAfter.\n")
+    assert first.endswith(f"{TABLES.end}\nAfter.\n")
     score = r"([01]\.\d{3})"
     row = re.search(
         rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \|  \| {score} \| 2 of 2 \|", first, re.M
@@ -250,12 +250,39 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
 
     # Half of the results are of other settings now.
     longer(folder, 2)
-    check(cli(*words(folder, "--report", "--page", folder / "short.json")), "needs two lines", BEGIN)
+    check(cli(*words(folder, "--report", "--page", folder / "short.json")), "needs two lines", AT_A_GLANCE.begin)
     outcome = cli(*words(folder, "--report", names=("expire-span",)))
     assert outcome.out.endswith("0 runs of 0 tasks, 2 left out as stale\n")
     assert "- short expire-span seed 1: total_timesteps 1024 -> 2048" in page.read_text()
     outcome = cli(*words(folder))
     assert (outcome.status, outcome.out) == (0, "4 stale\n")
+
+
+def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
+    """Catches: prose between the two parts that is eaten, a sweep without its picture, an agent in bold of which a seed
+    is below the goal, or none though all are at it."""
+    names = ("expire-span", "transformer-xl-8")
+    assert cli(*words(folder, names=names)).status == 0
+    assert cli(*words(folder, "--report", names=names)).status == 0
+    page, picture = folder / "RESULTS.md", folder / "docs" / "results" / "at-a-glance.png"
+    page.write_text(page.read_text().replace(AT_A_GLANCE.end, f"{AT_A_GLANCE.end}\nBetween.\n"))
+    # The goal is 0.01.
+    for rates, said in (((0.5, 0.01), "**0.255**, lowest 0.010 ("), ((0.5, 0.0), "0.250, lowest 0.000 (")):
+        for seed, rate in enumerate(rates):
+            path = folder / "data" / "short" / "expire-span" / f"seed{seed}.json"
+            record = json.loads(path.read_text())
+            record["evaluation"]["success_rate"] = rate
+            path.write_text(json.dumps(record))
+        assert cli(*words(folder, "--report", names=names)).status == 0
+        glance, tables = page.read_text().split("Between.")
+        assert TABLES.begin in tables
+        assert f"| a short corridor | success rate | {said}" in glance
+        assert "docs/results/at-a-glance.png" in glance
+        assert picture.stat().st_size > 10_000
+    picture.unlink()
+    assert cli(*words(folder, "--report", names=names[:1])).status == 0
+    assert "at-a-glance.png" not in page.read_text()
+    assert not picture.exists()
 
 
 def test_a_sweep_has_its_slots_whatever_a_task_says() -> None:

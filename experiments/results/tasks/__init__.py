@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from experiments.settings import described, is_of, kinds
 
 
 def names() -> list[str]:
-    """The names of all tasks, in alphabetical order."""
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    """The names of all tasks, in alphabetical order, numbers by their size."""
+    found = (module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    return sorted(found, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
 def load(name: str) -> ResultsTask:

@@ -1,0 +1,58 @@
+"""A page of which parts are made anew, each between two lines; the prose around them is its author's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.errors import UserError
+from experiments.runs import written_whole
+
+
+class Block(NamedTuple):
+    """The lines that a part stands between."""
+
+    begin: str
+    end: str
+
+    def place(self, text: str) -> tuple[int, int] | None:
+        """Where the part is in a page: after the first line, up to the second. None without both, once each."""
+        if text.count(self.begin) != 1 or text.count(self.end) != 1:
+            return None
+        start, stop = text.index(self.begin) + len(self.begin), text.index(self.end)
+        return (start, stop) if start <= stop else None
+
+
+AT_A_GLANCE = Block(
+    "<!-- results at a glance: made by `expire-span results --report` -->", "<!-- results at a glance: end -->"
+)
+"""All tasks by all agents, and how many memories they take."""
+TABLES = Block("<!-- results: made by `expire-span results --report` -->", "<!-- results: end -->")
+"""Each task's table and picture."""
+
+_BLOCKS = (AT_A_GLANCE, TABLES)
+_NEW = "\n\n".join(["# Results", *(f"{block.begin}\n{block.end}" for block in _BLOCKS)]) + "\n"
+
+
+def read(path: Path) -> str:
+    """The page, or a new one.
+
+    Raises:
+        UserError: if it lacks one of the lines.
+    """
+    text = path.read_text() if path.exists() else _NEW
+    for block in _BLOCKS:
+        if block.place(text) is None:
+            raise UserError(
+                f"--page {path} needs two lines once each, between which results go: {block.begin} and {block.end}"
+            )
+    return text
+
+
+def write(path: Path, text: str, parts: Mapping[Block, str]) -> None:
+    """Writes the page with these parts in it, whole or not at all."""
+    for block, part in parts.items():
+        place = block.place(text)
+        assert place is not None, block
+        text = "\n\n".join([text[: place[0]], *([part] if part else []), text[place[1] :]])
+    with written_whole(path) as partial:
+        partial.write_text(text)
