@@ -118,6 +118,8 @@ class CoreConfig:
     """Share of --max-span that every span starts at, between 0 and 1; None for what fills the slots, 0.4 at most."""
     backend: Literal["plain", "sdpa"] = "plain"
     """How attention over a segment is computed."""
+    output_norm: bool = True
+    """Of lstm and gru: whether their output is normalised, as the transformers' is."""
 
     def arguments(self) -> dict[str, Any]:
         """These settings as the policy's keyword arguments, those that the core has which `memory` names."""

@@ -13,13 +13,16 @@ from experiments.results.task import ResultsTask
 from experiments.settings import with_settings
 
 DEFAULT = ("expire-span", "transformer-xl", "lstm", "none")
-COMPARED = (*DEFAULT, recurrent_ppo.NAME)
+PLAIN = "lstm-plain"
+"""An LSTM whose output isn't normalised, as PyTorch and sb3-contrib have it."""
+COMPARED = ("expire-span", "transformer-xl", "lstm", PLAIN, "none", recurrent_ppo.NAME)
 """Those that the table of all tasks has a column for."""
 
 _MEMORIES: Mapping[str, Memory] = {
     "expire-span": "expiring",
     "transformer-xl": "transformer-xl",
     "lstm": "lstm",
+    PLAIN: "lstm",
     "none": "none",
     # sb3-contrib's has of the task's core the width of the encoder alone.
     recurrent_ppo.NAME: "lstm",
@@ -30,7 +33,7 @@ _BUDGETS = {f"expire-span-{budget}": budget for budget in (1, 2, 4, 8, 16)}
 """Expiring memory with a budget of its own; without a number it has the task's."""
 
 NAMES = (*_MEMORIES, *_BUDGETS, *_SLOTS)
-OWN = ("transformer-xl", "lstm", "none")
+OWN = ("transformer-xl", "lstm", PLAIN, "none")
 """Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
 
 
@@ -58,6 +61,8 @@ def config_of(agent: str, task: ResultsTask) -> TrainConfig:
     if memory == "transformer-xl":
         # Nothing fades: its slot is needed before its span ends.
         core = dataclasses.replace(core, ramp_length=1.0)
+    if agent == PLAIN:
+        core = dataclasses.replace(core, output_norm=False)
     own = task.own.get("transformer-xl" if agent in _SLOTS else agent, {})
     of_sweep = {"slots": _SLOTS[agent]} if agent in _SLOTS else {}
     return with_settings(dataclasses.replace(task.config, core=core), {**own, **of_sweep})

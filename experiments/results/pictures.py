@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from experiments.results import agents
@@ -31,7 +32,7 @@ def draw(path: Path, task: ResultsTask, results: Mapping[str, Sequence[RunRecord
         task: whose results they are.
         results: of each agent.
     """
-    figure = Figure(figsize=(15, 4), layout="constrained")
+    figure = Figure(figsize=(15, 4), layout=_layout())
     curves, memories, spans = figure.subplots(1, 3)
     _draw_curves(curves, task, results)
     _draw_memories(memories, task, results)
@@ -51,7 +52,7 @@ def draw_memories_of(tasks: Sequence[tuple[ResultsTask, Mapping[str, Sequence[Ru
         tasks: each task with the results of its agents; at least one.
         path: of the picture; its folder is made.
     """
-    figure = Figure(figsize=(3.75 * len(tasks), 4), layout="constrained")
+    figure = Figure(figsize=(3.75 * len(tasks), 4), layout=_layout())
     known: dict[str, Artist] = {}
     for task, axes in zip(tasks, np.ravel(figure.subplots(1, len(tasks))), strict=True):
         _draw_memories(axes, *task)
@@ -61,6 +62,11 @@ def draw_memories_of(tasks: Sequence[tuple[ResultsTask, Mapping[str, Sequence[Ru
     names = sorted(known, key=agents.NAMES.index)
     figure.legend([known[name] for name in names], names, loc="outside lower center", ncols=2 * len(tasks), fontsize=8)
     _save(figure, path)
+
+
+def _layout() -> ConstrainedLayoutEngine:
+    """With room at the right of each picture, for what has no place from left to right."""
+    return ConstrainedLayoutEngine(wspace=0.07)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -72,7 +72,8 @@ def test_memory_is_one_flag() -> None:
     core = core_maker(arguments.pop("core"), arguments)()
     assert isinstance(core, ExpireSpanCore)
     assert (core.learns_spans, core.max_span) == (False, 64)
-    assert CoreConfig(memory="lstm", dim=32, slots=7).arguments() == {"core": "lstm", "dim": 32, "depth": 2}
+    of_lstm = {"core": "lstm", "dim": 32, "depth": 2, "output_norm": True}
+    assert CoreConfig(memory="lstm", dim=32, slots=7).arguments() == of_lstm
 
 
 @pytest.mark.parametrize("name", presets.names())

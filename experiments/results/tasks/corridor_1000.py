@@ -15,5 +15,5 @@ TASK = ResultsTask(
         agent=AGENT,
         total_timesteps=24_000_000,
     ),
-    own={"lstm": quarter_minibatches(AGENT)},
+    own={"lstm-plain": quarter_minibatches(AGENT)},
 )

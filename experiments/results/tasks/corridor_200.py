@@ -13,5 +13,5 @@ TASK = ResultsTask(
         agent=AGENT,
         total_timesteps=10_000_000,
     ),
-    own={"lstm": quarter_minibatches(AGENT)},
+    own={"lstm-plain": quarter_minibatches(AGENT)},
 )

@@ -29,5 +29,5 @@ TASK = ResultsTask(
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=20", "max_steps=27000"), measure="correct_turn_rate", turns=1000
     ),
-    own={"lstm": quarter_minibatches(AGENT)},
+    own={"lstm-plain": quarter_minibatches(AGENT)},
 )

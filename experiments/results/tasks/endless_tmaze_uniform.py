@@ -17,7 +17,7 @@ TASK = ResultsTask(
         episodes=8, env_args=("max_length=40", "max_steps=28000"), measure="correct_turn_rate", turns=1000
     ),
     own={
-        "lstm": quarter_minibatches(AGENT),
+        "lstm-plain": quarter_minibatches(AGENT),
         # Of its many cues it tells by the count of matches which is the newest.
         "transformer-xl": {"count_matches": True, **quarter_minibatches(AGENT)},
     },

@@ -68,7 +68,7 @@ def test_names_and_functions() -> None:
         return LSTMCore(width, 1)
 
     assert clock_model(policy_kwargs={"core": of_width, "width": 10, "more": 1}).policy.core.dim == 10
-    assert core_maker("gru", {}).keywords == {"dim": 128, "depth": 2, "hidden_size": None}
+    assert core_maker("gru", {}).keywords == {"dim": 128, "depth": 2, "hidden_size": None, "output_norm": True}
 
 
 def test_a_transformer_xl_sees_its_newest_slots() -> None:

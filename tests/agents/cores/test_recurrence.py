@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from agents.cores import GRUCore, LSTMCore
+from agents.cores import GRUCore, LSTMCore, core_maker
 from agents.cores.recurrence import gru, lstm
 
 DIM, DEPTH, BATCH = 6, 2, 3
@@ -23,22 +23,29 @@ def torch_twin(core: LSTMCore | GRUCore) -> nn.LSTM | nn.GRU:
     return twin
 
 
+@pytest.mark.parametrize("output_norm", [True, False])
 @pytest.mark.parametrize("kind", [LSTMCore, GRUCore])
-def test_an_unbroken_segment_is_pytorchs(kind: type[LSTMCore | GRUCore]) -> None:
-    """Would catch: gates in another order, a bias forgotten, a wrong gradient of weights, inputs or first states."""
+def test_an_unbroken_segment_is_pytorchs(kind: type[LSTMCore | GRUCore], output_norm: bool) -> None:
+    """Would catch: gates in another order, a bias forgotten, a wrong gradient of weights, inputs or first states;
+    states that are carried normalised, or outputs that aren't."""
     torch.manual_seed(0)
-    core = kind(DIM, DEPTH).double()
+    core = kind(DIM, DEPTH, output_norm=output_norm).double()
     twin = torch_twin(core)
     x = torch.randn(BATCH, 9, DIM, dtype=torch.float64, requires_grad=True)
     first = [torch.randn(DEPTH, BATCH, DIM, dtype=torch.float64, requires_grad=True) for _ in core.memory._fields]
     out = core(x, core.memory(*first), torch.zeros(BATCH, 9, dtype=torch.bool))
     expected, last = twin(x, tuple(first) if len(first) > 1 else first[0])
     last = last if isinstance(last, tuple) else (last,)
+    if output_norm:
+        expected = (expected - expected.mean(-1, keepdim=True)) / (
+            expected.var(-1, correction=0, keepdim=True) + 1e-5
+        ).sqrt()
     torch.testing.assert_close(out.output, expected)
     torch.testing.assert_close([*out.memory], [*last])
 
     def grads(output: Tensor, states: tuple[Tensor, ...], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        total = output.square().sum() + sum(part.exp().sum() for part in states)
+        # Squares of what is normalised add up to a constant.
+        total = output.pow(3).sum() + sum(part.exp().sum() for part in states)
         return torch.autograd.grad(total, [x, *first, *weights])
 
     ours = [weight for layer in core.layers for weight in layer.parameters()]
@@ -130,3 +137,17 @@ def test_sizes_that_do_not_fit() -> None:
     for sizes in ((0, 1, 4), (4, -1, 4), (4, 1, True)):
         with pytest.raises(ValueError, match="must be a whole number, at least 1"):
             LSTMCore(*sizes)
+
+
+def test_outputs_differ_as_a_transformers_do() -> None:
+    """Would catch: an LSTM whose steps look nearly alike to policy and value at first, so that it learns as much
+    slower, and a comparison with it says little."""
+    torch.manual_seed(0)
+    x, starts = torch.randn(8, 20, 64), torch.zeros(8, 20, dtype=torch.bool)
+    spread = {}
+    for name in ("expire-span", "lstm", "gru"):
+        core = core_maker(name, {"dim": 64})()
+        spread[name] = core(x, core.empty_memory(8), starts).output.flatten(0, 1).std(0).mean().item()
+    plain = LSTMCore(64, 2, output_norm=False)
+    spread["plain"] = plain(x, plain.empty_memory(8), starts).output.flatten(0, 1).std(0).mean().item()
+    assert min(spread["lstm"], spread["gru"]) > 0.5 * spread["expire-span"] > 2 * spread["plain"], spread
