@@ -503,8 +503,8 @@ class ResultsConfig:
     agents: Annotated[tuple[str, ...] | None, arg(metavar="NAME ...")] = None
     """expire-span, transformer-xl (with the same slots), transformer-xl-8 to transformer-xl-2048 (with so many: a
     power of two, 24 or 48), expire-span-1 to expire-span-16 (with a budget of so many live memories: a power of two),
-    lstm, none, recurrent-ppo (sb3-contrib's; needs the extra `bench`); None for expire-span, transformer-xl, lstm and
-    none, in a report for all that have results."""
+    lstm, lstm-plain (its output not normalised), none, recurrent-ppo (sb3-contrib's; needs the extra `bench`); None
+    for expire-span, transformer-xl, lstm and none, in a report for all that have results."""
     seeds: Annotated[tuple[int, ...], arg(metavar="N ...")] = (0, 1, 2, 3, 4)
     """Seeds of each task and agent; a report takes all that have results."""
     runs: Annotated[str, arg(metavar="DIR")] = "runs/results"
@@ -525,7 +525,7 @@ class ResultsConfig:
     """Run nothing; write the tables into --page and the pictures beside it, from the results alone."""
     page: Annotated[str, arg(metavar="FILE")] = "RESULTS.md"
     """Markdown page of the report: what stands between its two pairs of markers is made anew, the rest is kept. A
-    page that isn't there is made. The pictures lie in docs/results in its folder."""
+    page that isn't there is made. The pictures lie in docs and docs/results in its folder."""
     device: str = "auto"
     """auto (CUDA if there is any), cpu, cuda or cuda:N."""
     torch_threads: int = 1

@@ -42,11 +42,10 @@ class RecurrentCore(StateCore):
         depth: number of layers.
         hidden_size: of each layer's state; default: `dim`. A linear layer makes `dim` of another size.
         output_norm: whether outputs are normalised over `dim` (Ba et al. 2016, "Layer Normalization", eq. 4), as a
-            transformer's are. Without it they differ little from step to step at first, by some hundredths where a
-            transformer's differ by some tenths, and policy and value learn as much slower.
+            transformer's are. What it is worth stands in `experiments/LOG.md`; False: as PyTorch has them.
 
     Raises:
-        ValueError: for sizes that aren't whole numbers, at least 1.
+        ValueError: for sizes that aren't whole numbers, at least 1; an `output_norm` that isn't True or False.
     """
 
     cell: ClassVar[type[nn.LSTMCell] | type[nn.GRUCell]]
@@ -61,6 +60,8 @@ class RecurrentCore(StateCore):
             if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
             check_size(name, size)
+        if not isinstance(output_norm, bool):
+            raise ValueError(f"output_norm={output_norm!r} must be True or False")
         self.depth, self.hidden_size = depth, hidden_size
         self.layers = nn.ModuleList(self.cell(hidden_size if i else dim, hidden_size) for i in range(depth))
         self.project = nn.Identity() if hidden_size == dim else nn.Linear(hidden_size, dim)

@@ -61,8 +61,8 @@ def config_of(agent: str, task: ResultsTask) -> TrainConfig:
     if memory == "transformer-xl":
         # Nothing fades: its slot is needed before its span ends.
         core = dataclasses.replace(core, ramp_length=1.0)
-    if agent == PLAIN:
-        core = dataclasses.replace(core, output_norm=False)
+    if memory == "lstm":
+        core = dataclasses.replace(core, output_norm=agent != PLAIN)
     own = task.own.get("transformer-xl" if agent in _SLOTS else agent, {})
     of_sweep = {"slots": _SLOTS[agent]} if agent in _SLOTS else {}
     return with_settings(dataclasses.replace(task.config, core=core), {**own, **of_sweep})

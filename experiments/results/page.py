@@ -37,14 +37,19 @@ def read(path: Path) -> str:
     """The page, or a new one.
 
     Raises:
-        UserError: if it lacks one of the lines.
+        UserError: if it lacks one of the lines, or has it twice, or a pair within another.
     """
     text = path.read_text() if path.exists() else _NEW
+    places: list[tuple[int, int]] = []
     for block in _BLOCKS:
-        if block.place(text) is None:
+        place = block.place(text)
+        # One within another would be lost with it.
+        if place is None or any(place[0] < stop and start < place[1] for start, stop in places):
             raise UserError(
-                f"--page {path} needs two lines once each, between which results go: {block.begin} and {block.end}"
+                f"--page {path} needs two lines once each, with nothing between them but results: {block.begin} and "
+                f"{block.end}"
             )
+        places.append(place)
     return text
 
 

@@ -1,17 +1,17 @@
 """The picture of a task: learning curves with intervals over seeds, success against live memories, and what became of
 the expiring agent's spans; and one of several tasks' live memories."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from experiments.results import agents
@@ -32,7 +32,7 @@ def draw(path: Path, task: ResultsTask, results: Mapping[str, Sequence[RunRecord
         task: whose results they are.
         results: of each agent.
     """
-    figure = Figure(figsize=(15, 4), layout=_layout())
+    figure = Figure(figsize=(15, 4.4), layout=_layout())
     curves, memories, spans = figure.subplots(1, 3)
     _draw_curves(curves, task, results)
     _draw_memories(memories, task, results)
@@ -40,28 +40,37 @@ def draw(path: Path, task: ResultsTask, results: Mapping[str, Sequence[RunRecord
     _draw_spans(spans, results.get("expire-span", ()))
     for axes in (curves, memories, spans):
         axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
+    if spans.get_legend_handles_labels()[0]:
+        spans.legend(fontsize=8)
+    _tell_agents(figure, results, lines=True)
     _save(figure, path)
 
 
-def draw_memories_of(tasks: Sequence[tuple[ResultsTask, Mapping[str, Sequence[RunRecord]]]], path: Path) -> None:
-    """Draws success against live memories of several tasks, with one legend.
+def draw_memories_of(path: Path, tasks: Sequence[tuple[ResultsTask, Mapping[str, Sequence[RunRecord]]]]) -> None:
+    """Draws success against live memories of several tasks.
 
     Args:
-        tasks: each task with the results of its agents; at least one.
         path: of the picture; its folder is made.
+        tasks: each task with the results of its agents; at least one.
     """
-    figure = Figure(figsize=(3.75 * len(tasks), 4), layout=_layout())
-    known: dict[str, Artist] = {}
-    for task, axes in zip(tasks, np.ravel(figure.subplots(1, len(tasks))), strict=True):
+    figure = Figure(figsize=(max(3.75 * len(tasks), 7.5), 4), layout=_layout())
+    pictures = np.ravel(figure.subplots(1, len(tasks)))
+    for task, axes in zip(tasks, pictures, strict=True):
         _draw_memories(axes, *task)
         axes.set(title=task[0].title, ylabel=_said(task[0].measure))
         axes.grid(alpha=0.3)
-        known |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    names = sorted(known, key=agents.NAMES.index)
-    figure.legend([known[name] for name in names], names, loc="outside lower center", ncols=2 * len(tasks), fontsize=8)
+    _tell_agents(figure, (agent for _, results in tasks for agent in results), lines=False)
     _save(figure, path)
+
+
+def _tell_agents(figure: Figure, names: Iterable[str], lines: bool) -> None:
+    """One legend below all pictures: each agent's point, on its line where there are lines."""
+    told = []
+    for name in sorted(set(names), key=agents.NAMES.index):
+        style = Style.of(name)
+        told.append(Line2D([], [], label=name, **(style.line() if lines else {"linestyle": ""}) | style.point()))
+    columns = int(figure.get_figwidth() / 1.9)
+    figure.legend(handles=told, loc="outside lower center", ncols=columns, handlelength=3, fontsize=8)
 
 
 def _layout() -> ConstrainedLayoutEngine:
@@ -76,43 +85,57 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(partial, dpi=100, metadata={"Software": None})
 
 
-_FAMILIES = {
-    # Colour, those of a sweep from light to dark, and the point's shape.
-    "expire-span": ("C0", "Blues", "o"),
-    "transformer-xl": ("C1", "Oranges", "s"),
-    "lstm": ("C2", "Greens", "D"),
-    "none": ("0.45", "Greys", "^"),
-    "recurrent-ppo": ("C4", "Purples", "v"),
+_LOOKS = {
+    "expire-span": ("C0", "o"),
+    "transformer-xl": ("C1", "s"),
+    "lstm": ("C2", "D"),
+    agents.PLAIN: ("yellowgreen", "d"),
+    "none": ("0.45", "^"),
+    "recurrent-ppo": ("C4", "v"),
 }
+"""Colour and shape."""
+_SHADES = {"expire-span": "Blues", "transformer-xl": "Oranges"}
+"""Of a sweep, from light to dark."""
+_DASHES: tuple[tuple[float, ...], ...] = ((4, 1.5), (1, 1.2), (4, 1.5, 1, 1.5))
 
 
-class _Style(NamedTuple):
+class Style(NamedTuple):
     """How an agent is drawn, the same in all pictures."""
 
     color: Any
     marker: str
-    is_of_sweep: bool
+    dashes: tuple[float, ...] | None
+    """Those of a sweep; shades alone can't be told apart."""
 
     @classmethod
-    def of(cls, agent: str) -> "_Style":
-        family = next(name for name in _FAMILIES if agent.startswith(name))
-        color, shades, marker = _FAMILIES[family]
+    def of(cls, agent: str) -> "Style":
         if not agents.is_of_sweep(agent):
-            return cls(color, marker, is_of_sweep=False)
-        of_family = [name for name in agents.NAMES if agents.is_of_sweep(name) and name.startswith(family)]
-        return cls(colormaps[shades](0.4 + 0.55 * of_family.index(agent) / len(of_family)), marker, is_of_sweep=True)
+            return cls(*_LOOKS[agent], dashes=None)
+        family, _, _ = agent.rpartition("-")
+        sweep = [name for name in agents.NAMES if agents.is_of_sweep(name) and name.rpartition("-")[0] == family]
+        number = sweep.index(agent)
+        color = colormaps[_SHADES[family]](0.4 + 0.55 * number / len(sweep))
+        return cls(color, _LOOKS[family][1], _DASHES[number % len(_DASHES)])
+
+    def line(self) -> dict[str, Any]:
+        """Of a curve."""
+        return {"color": self.color, "linewidth": 1.4, **({"dashes": self.dashes} if self.dashes else {})}
+
+    def point(self) -> dict[str, Any]:
+        """Of a seed; those of a sweep are rings, which hide nothing that they lie on."""
+        filled = {"alpha": 0.8} if self.dashes is None else {"markersize": 9, "fillstyle": "none"}
+        return {"color": self.color, "marker": self.marker, **filled}
 
 
 def _draw_curves(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence[RunRecord]]) -> None:
     """Learning curves, with intervals but for those of a sweep, which are many."""
     for agent, records in results.items():
-        style = _Style.of(agent)
+        style = Style.of(agent)
         grid, values = curves_of(records, task.objective)
         if not len(values):
             continue
-        line = "--" if style.is_of_sweep else "-"
-        axes.plot(grid / 1e6, interquartile_mean(values.T), line, color=style.color, label=agent, linewidth=1.4)
-        interval = None if style.is_of_sweep else bootstrap_interval(values, _RESAMPLES)
+        axes.plot(grid / 1e6, interquartile_mean(values.T), **style.line())
+        interval = None if style.dashes else bootstrap_interval(values, _RESAMPLES)
         if interval is not None:
             axes.fill_between(grid / 1e6, *interval, color=style.color, alpha=0.2, linewidth=0)
     axes.axhline(task.goal, color="0.6", linewidth=0.8, linestyle="--")
@@ -124,22 +147,20 @@ def _draw_memories(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence
     """What the evaluation came to against live memories, a point a seed."""
     beside = 1.0
     for agent, records in results.items():
-        style = _Style.of(agent)
+        style = Style.of(agent)
         judged = [record.evaluation for record in records if record.evaluation[task.measure] is not None]
         if not judged:
             continue
         scores = [each[task.measure] for each in judged]
-        # Those of a sweep are rings, which hide nothing that they lie on.
-        look: dict[str, Any] = {"color": style.color, "marker": style.marker, "linestyle": "", "label": agent}
-        look |= {"markersize": 9, "fillstyle": "none"} if style.is_of_sweep else {"alpha": 0.8}
+        look = style.point() | {"linestyle": "", "clip_on": False}
         live = [each["live_memories"] for each in judged]
         if None not in live:
-            axes.plot(live, scores, clip_on=False, **look)
+            axes.plot(live, scores, **look)
         else:
             # It has none to count, and so no place from left to right.
             beside += 0.04
             places = axes.get_yaxis_transform()
-            axes.plot([beside] * len(scores), scores, transform=places, clip_on=False, **look)
+            axes.plot([beside] * len(scores), scores, transform=places, **look)
     axes.set(xlabel="live memories a step and layer")
     # No memories at all have a place on it, too.
     axes.set_xscale("symlog", linthresh=1, base=2)

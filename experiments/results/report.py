@@ -1,6 +1,5 @@
 """The report: tables in a page, and pictures, from the results alone."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from experiments.results.task import ResultsTask
 
 PICTURES = Path("docs") / "results"
 """In the page's folder."""
-GLANCE = "at-a-glance"
-"""The picture of all tasks that have sweeps."""
+GLANCE = Path("docs") / "at-a-glance.png"
+"""The picture of all tasks that have sweeps; not among theirs, one of which may be called so."""
 
 _HEAD = (
     *("agent", "seeds", "{}", "lowest", "levels", "in training", "learned", "steps to {}", "minutes to {}"),
@@ -47,7 +46,7 @@ def report(config: ResultsConfig) -> int:
         text, tables = page.read(path), []
         for task, results in of_task.items():
             draw(path.parent / _picture(task), results[0][0].definition, _by_agent(results))
-            tables += [_section(given[task], results), _shown(task)]
+            tables += [_section(given[task], results), f"![{task}]({_picture(task).as_posix()})"]
         tables += [_total([record for _, record in fresh]), *_left_out(stale)]
         page.write(path, text, {page.AT_A_GLANCE: _at_a_glance(of_task, path.parent), page.TABLES: "\n\n".join(tables)})
     print(f"{path}: {len(fresh)} runs of {len(of_task)} tasks, {len(stale)} left out as stale")
@@ -57,11 +56,6 @@ def report(config: ResultsConfig) -> int:
 def _picture(name: str) -> Path:
     """Where a picture lies, from the page."""
     return PICTURES / f"{name}.png"
-
-
-def _shown(name: str, text: str = "") -> str:
-    """A picture in the page."""
-    return f"![{text or name}]({_picture(name).as_posix()})"
 
 
 def _by_task(results: Results) -> dict[str, Results]:
@@ -134,14 +128,16 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
             swept.append((definition, by_agent))
     how = (
         "Interquartile means over the seeds, and the worst seed where it is worse; in brackets the live memories of a "
-        "step and layer, and the number of seeds. Bold: all seeds are at the task's goal."
+        "step and layer, and the number of seeds. Bold: all seeds are at the goal that the task has in training, which "
+        "its table names."
     )
     parts = [_table(["task", "judged by", *columns], rows), how]
     if swept:
-        draw_memories_of(swept, folder / _picture(GLANCE))
+        draw_memories_of(folder / GLANCE, swept)
         parts += [
-            _shown(GLANCE, "Success against live memories"),
-            "Each point is a seed. What has no slots to count stands at the right of each picture.",
+            f"![Success against live memories]({GLANCE.as_posix()})",
+            "Each point is a seed, rings and empty squares those of a sweep. What has no slots to count stands at the "
+            "right.",
         ]
     return "\n\n".join(parts)
 
@@ -153,7 +149,8 @@ def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
     in_brackets = f"{live}; {len(records)}" if live else f"{len(records)}"
     # A mean between quartiles doesn't see a single seed that failed.
     worst = "" if lowest == score else f", lowest {lowest}"
-    if None not in scores and min(scores, default=-math.inf) >= definition.goal:
+    goal = definition.goal_of_measure
+    if goal is not None and all(each is not None and each >= goal for each in scores):
         score = f"**{score}**"
     return f"{score}{worst} ({in_brackets})" if records else ""
 

@@ -44,3 +44,10 @@ class ResultsTask:
     def measure(self) -> str:
         """What is judged."""
         return self.evaluation.measure or self.objective
+
+    @property
+    def goal_of_measure(self) -> float | None:
+        """The goal as what is judged has it: rates have the same. None where a return is judged for a rate, or a rate
+        for a return."""
+        one_scale = (self.measure == "mean_return") == (self.objective == "mean_return")
+        return self.goal if one_scale else None

@@ -21,8 +21,9 @@ from agents.checkpoint.lock import LOCK
 from experiments import runs
 from experiments.config import ResultsConfig, TrainConfig
 from experiments.environments import make, training_envs
+from experiments.errors import UserError
 from experiments.model import build_model
-from experiments.results import agents, tasks
+from experiments.results import agents, page, pictures, tasks
 from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_log, thinned
 from experiments.results.matrix import cells, differences
 from experiments.results.page import AT_A_GLANCE, TABLES
@@ -264,7 +265,7 @@ def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
     names = ("expire-span", "transformer-xl-8")
     assert cli(*words(folder, names=names)).status == 0
     assert cli(*words(folder, "--report", names=names)).status == 0
-    page, picture = folder / "RESULTS.md", folder / "docs" / "results" / "at-a-glance.png"
+    page, picture = folder / "RESULTS.md", folder / "docs" / "at-a-glance.png"
     page.write_text(page.read_text().replace(AT_A_GLANCE.end, f"{AT_A_GLANCE.end}\nBetween.\n"))
     # The goal is 0.01.
     for rates, said in (((0.5, 0.01), "**0.255**, lowest 0.010 ("), ((0.5, 0.0), "0.250, lowest 0.000 (")):
@@ -277,12 +278,43 @@ def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
         glance, tables = page.read_text().split("Between.")
         assert TABLES.begin in tables
         assert f"| a short corridor | success rate | {said}" in glance
-        assert "docs/results/at-a-glance.png" in glance
+        assert "(docs/at-a-glance.png)" in glance
         assert picture.stat().st_size > 10_000
     picture.unlink()
     assert cli(*words(folder, "--report", names=names[:1])).status == 0
     assert "at-a-glance.png" not in page.read_text()
     assert not picture.exists()
+
+
+def test_agents_are_told_apart_in_pictures() -> None:
+    """Catches: two agents of one colour and shape, an agent that was added and has none."""
+    styles = [pictures.Style.of(agent) for agent in agents.NAMES]
+    assert len({(style.color, style.marker, style.dashes) for style in styles}) == len(styles)
+    assert len({style.color for style in styles}) == len(styles)
+
+
+def test_pages_in_which_parts_would_be_lost(tmp_path: Path) -> None:
+    """Catches: a pair of markers within the other, or across it, that is overwritten, or a bare traceback."""
+    path = tmp_path / "page.md"
+    outer, inner = AT_A_GLANCE, TABLES
+    for lines in (
+        (outer.begin, inner.begin, inner.end, outer.end),
+        (inner.begin, outer.begin, outer.end, inner.end),
+        (outer.begin, inner.begin, outer.end, inner.end),
+        (outer.begin, outer.end, inner.begin),
+        (outer.end, outer.begin, inner.begin, inner.end),
+        (outer.begin, outer.begin, outer.end, inner.begin, inner.end),
+    ):
+        path.write_text("\n".join(lines))
+        with pytest.raises(UserError, match="needs two lines once each"):
+            page.read(path)
+    # In whatever order, with whatever around them.
+    path.write_text("\n".join(("one", inner.begin, inner.end, "two", outer.begin, outer.end, "three")))
+    page.write(path, page.read(path), {outer: "seen", inner: ""})
+    assert (
+        path.read_text().split()
+        == " ".join(("one", inner.begin, inner.end, "two", outer.begin, "seen", outer.end, "three")).split()
+    )
 
 
 def test_a_sweep_has_its_slots_whatever_a_task_says() -> None:
