@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.config import TrainConfig
-from experiments.results.common import batched, quarter_minibatches, tmaze_agent, tmaze_core
+from experiments.results.common import batched, fifth_of_the_entropy, quarter_minibatches, tmaze_agent, tmaze_core
 from experiments.results.task import Evaluation, ResultsTask
 
 AGENT = dataclasses.replace(
@@ -29,5 +29,5 @@ TASK = ResultsTask(
     evaluation=Evaluation(
         episodes=8, env_args=("max_length=20", "max_steps=27000"), measure="correct_turn_rate", turns=1000
     ),
-    own={"lstm-plain": quarter_minibatches(AGENT)},
+    own={"lstm": fifth_of_the_entropy(AGENT), "lstm-plain": quarter_minibatches(AGENT)},
 )
