@@ -172,7 +172,7 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
         ({"evaluation": 5}, "evaluation must be an object"),
         ({"objective": "success"}, "objective 'success': must be one of success_rate, mean_return"),
         ({"config": {"core": {"slotz": 5}}}, "short.json: core has no setting 'slotz'"),
-        ({"own": {"lstn": {}}}, "own has no agent 'lstn': did you mean lstm?"),
+        ({"own": {"lstn": {}}}, "own has no agent 'lstn': did you mean lstm or lstm-plain?"),
         ({"own": {"lstm": {"batch": 5}}}, "own lstm has no 'batch': did you mean batch_size"),
         ({"own": {"lstm": {"batch_size": "few"}}}, "own lstm batch_size 'few': must be a whole number"),
         ({"own": ["lstm"]}, "own must be an object of agents"),
