@@ -127,9 +127,9 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
         if any(agents.is_of_sweep(name) for name in by_agent):
             swept.append((definition, by_agent))
     how = (
-        "Interquartile means over the seeds (of five they leave out the worst and the best, of three none: so the worst "
-        "seed is named where it is worse); in brackets the live memories of a step and layer, and the number of seeds. "
-        "Bold: all seeds are at the goal that the task has in training, which its table names."
+        "Interquartile means over the seeds (of five they leave out the worst and the best, of three none; so the "
+        "worst seed is named where it is worse); in brackets the live memories of a step and layer, and the number of "
+        "seeds. Bold: all seeds are at the goal that the task has in training, which its table names."
     )
     parts = [_table(["task", "judged by", *columns], rows), how]
     if swept:
