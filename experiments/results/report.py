@@ -21,7 +21,18 @@ GLANCE = Path("docs") / "at-a-glance.png"
 """The picture of all tasks that have sweeps; not among theirs, one of which may be called so."""
 
 _HEAD = (
-    *("agent", "seeds", "{}", "lowest", "levels", "in training", "learned", "steps to {}", "minutes to {}"),
+    *(
+        "agent",
+        "seeds",
+        "{}",
+        "lowest",
+        "levels",
+        "in training",
+        "lowest later",
+        "learned",
+        "steps to {}",
+        "minutes to {}",
+    ),
     *("live memories", "slots", "episode length", "peak MiB", "steps/s", "device"),
 )
 
@@ -167,6 +178,14 @@ def _last(curve: Sequence[float | None]) -> float | None:
     return next((value for value in reversed(curve) if value is not None), None)
 
 
+def _lowest_later(record: RunRecord, objective: str) -> float | None:
+    """The lowest of the objective in the second half of training, once the goal was reached: how steady it is then."""
+    assert record.goal_steps is not None
+    begin = max(record.goal_steps, record.steps / 2)
+    points = zip(record.curve["steps"], record.curve.get(objective, []), strict=True)
+    return min((value for step, value in points if step and step >= begin and value is not None), default=None)
+
+
 def _lowest(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{min(known):.3f}" if known else ""
@@ -183,6 +202,7 @@ def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> l
         _lowest(scores),
         _levels(records),
         _mean([_last(record.curve.get(definition.objective, [])) for record in records], ".3f"),
+        _lowest([_lowest_later(record, definition.objective) for record in learned]),
         f"{len(learned)} of {len(records)}",
         _mean([record.goal_steps for record in learned], ",.0f"),
         _mean([None if record.goal_seconds is None else record.goal_seconds / 60 for record in learned], ",.1f"),
@@ -217,7 +237,8 @@ def _total(records: Sequence[RunRecord]) -> str:
     return (
         "Means are interquartile means over the seeds, in brackets the 95 % bootstrap interval; lowest is the worst "
         "seed, levels those solved of all that there are, over all seeds; in training is the objective at its end, by "
-        "sampled actions; learned are runs in which it reached the goal at some time, steps and minutes to it theirs; "
+        "sampled actions, lowest later its least in the second half of training, of any run that had learned the task "
+        "by then; learned are runs in which it reached the goal at some time, steps and minutes to it theirs; "
         "live memories are those of a step and layer.\n\n"
         f"{len(records)} runs, {hours:.2f} hours of training on {devices or 'no device'}; "
         f"sources: {', '.join(commits) or 'none'}."

@@ -236,11 +236,21 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
     assert first.endswith(f"{TABLES.end}\nAfter.\n")
     score = r"([01]\.\d{3})"
     row = re.search(
-        rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \|  \| {score} \| 2 of 2 \|", first, re.M
+        rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \|  \| {score} \| {score} \| 2 of 2 \|",
+        first,
+        re.M,
     )
     assert row is not None
     ends = [read_record(path).curve["success_rate"][-1] for path in results[:2]]
     assert float(row[5]) == pytest.approx(np.array(ends, dtype=float).mean(), abs=6e-4)
+    later = []
+    for path in results[:2]:
+        record = read_record(path)
+        assert record.goal_steps is not None
+        since = max(record.goal_steps, STEPS // 2)
+        curve = zip(record.curve["steps"], record.curve["success_rate"], strict=True)
+        later += [rate for step, rate in curve if step is not None and step >= since and rate is not None]
+    assert row[6] == f"{min(later):.3f}"
     assert "Settings of their own: lstm with `batch_size` 32." in first
     # Of two seeds the lowest is the interval's lower end.
     assert row[4] == row[2] <= row[1]
@@ -344,7 +354,7 @@ def test_a_report_of_agents_whose_episodes_never_ended(cli: Cli, folder: Path) -
     assert cli(*words(folder, names=("lstm",), seeds=1)).status == 0
     assert cli(*words(folder, "--report", names=("lstm",), seeds=1)).status == 0
     assert re.search(
-        r"^\| lstm \| 1 \| 0\.000 \| 0\.000 \|  \|  \| 0 of 1 \|", (folder / "RESULTS.md").read_text(), re.M
+        r"^\| lstm \| 1 \| 0\.000 \| 0\.000 \|  \|  \|  \| 0 of 1 \|", (folder / "RESULTS.md").read_text(), re.M
     )
 
 
