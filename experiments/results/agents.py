@@ -15,8 +15,6 @@ from experiments.settings import with_settings
 DEFAULT = ("expire-span", "transformer-xl", "lstm", "none")
 PLAIN = "lstm-plain"
 """An LSTM whose output isn't normalised, as PyTorch and sb3-contrib have it."""
-COMPARED = ("expire-span", "transformer-xl", "lstm", PLAIN, "none", recurrent_ppo.NAME)
-"""Those that the table of all tasks has a column for."""
 
 _MEMORIES: Mapping[str, Memory] = {
     "expire-span": "expiring",
@@ -27,19 +25,18 @@ _MEMORIES: Mapping[str, Memory] = {
     # sb3-contrib's has of the task's core the width of the encoder alone.
     recurrent_ppo.NAME: "lstm",
 }
+COMPARED = tuple(_MEMORIES)
+"""Those that the table of all tasks has a column for."""
 _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""
 _BUDGETS = {f"expire-span-{budget}": budget for budget in (1, 2, 4, 8, 16)}
 """Expiring memory with a budget of its own; without a number it has the task's."""
 
+SWEEPS = {"expire-span": tuple(_BUDGETS), "transformer-xl": tuple(_SLOTS)}
+"""By an agent those that differ from it in their budget or slots alone."""
 NAMES = (*_MEMORIES, *_BUDGETS, *_SLOTS)
 OWN = ("transformer-xl", "lstm", PLAIN, "none")
 """Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
-
-
-def is_of_sweep(agent: str) -> bool:
-    """Whether it has slots or a budget of its own."""
-    return agent in _SLOTS or agent in _BUDGETS
 
 
 def check_name(agent: str) -> None:

@@ -109,10 +109,9 @@ class Style(NamedTuple):
 
     @classmethod
     def of(cls, agent: str) -> "Style":
-        if not agents.is_of_sweep(agent):
+        if agent in _LOOKS:
             return cls(*_LOOKS[agent], dashes=None)
-        family, _, _ = agent.rpartition("-")
-        sweep = [name for name in agents.NAMES if agents.is_of_sweep(name) and name.rpartition("-")[0] == family]
+        family, sweep = next((family, sweep) for family, sweep in agents.SWEEPS.items() if agent in sweep)
         number = sweep.index(agent)
         color = colormaps[_SHADES[family]](0.4 + 0.55 * number / len(sweep))
         return cls(color, _LOOKS[family][1], _DASHES[number % len(_DASHES)])

@@ -21,18 +21,8 @@ GLANCE = Path("docs") / "at-a-glance.png"
 """The picture of all tasks that have sweeps; not among theirs, one of which may be called so."""
 
 _HEAD = (
-    *(
-        "agent",
-        "seeds",
-        "{}",
-        "lowest",
-        "levels",
-        "in training",
-        "lowest later",
-        "learned",
-        "steps to {}",
-        "minutes to {}",
-    ),
+    *("agent", "seeds", "{}", "lowest", "levels", "in training", "lowest later"),
+    *("learned", "steps to {}", "minutes to {}"),
     *("live memories", "slots", "episode length", "peak MiB", "steps/s", "device"),
 )
 
@@ -135,7 +125,7 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
         definition, by_agent = results[0][0].definition, _by_agent(results)
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
         rows.append([definition.title.replace("|", "\\|"), definition.measure.replace("_", " "), *scores])
-        if any(agents.is_of_sweep(name) for name in by_agent):
+        if by_agent.keys() - set(agents.COMPARED):
             swept.append((definition, by_agent))
     how = (
         "Interquartile means over the seeds (of five they leave out the worst and the best, of three none; so the "
@@ -154,6 +144,8 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
 
 
 def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
+    if not records:
+        return ""
     scores = [record.evaluation[definition.measure] for record in records]
     score, lowest = _mean(scores, ".3f"), _lowest(scores)
     live = _mean([record.evaluation["live_memories"] for record in records], ".1f")
@@ -163,7 +155,7 @@ def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
     goal = definition.goal_of_measure
     if goal is not None and all(each is not None and each >= goal for each in scores):
         score = f"**{score}**"
-    return f"{score}{worst} ({in_brackets})" if records else ""
+    return f"{score}{worst} ({in_brackets})"
 
 
 def _levels(records: Sequence[RunRecord]) -> str:

@@ -123,7 +123,7 @@ def test_every_task_and_agent_can_be_made(name: str) -> None:
     vec_env = training_envs(few, 0)
     judged = dataclasses.replace(few, env_args=(*task.config.env.env_args, *task.evaluation.env_args))
     make(judged).close()
-    matrix = cells(ResultsConfig(tasks=(name,), agents=(*agents.DEFAULT, "transformer-xl-8"), seeds=(3,)))
+    matrix = cells(ResultsConfig(tasks=(name,), agents=(*agents.DEFAULT, "transformer-xl-8", agents.PLAIN), seeds=(3,)))
     for cell in matrix:
         own = task.own.get("transformer-xl" if "-xl" in cell.agent else cell.agent, {})
         shared = with_settings(cell.config, {name: setting(task.config, name) for name in own})
@@ -132,9 +132,17 @@ def test_every_task_and_agent_can_be_made(name: str) -> None:
         small = dataclasses.replace(cell.config.agent, compile=False, batch_size=2 * cell.config.agent.n_steps)
         build_model(dataclasses.replace(cell.config, env=few, agent=small), vec_env, torch.device("cpu"))
     vec_env.close()
+    assert [cell.agent for cell in matrix if not cell.config.core.output_norm] == [agents.PLAIN]
     slots = {cell.agent: cell.config.core.slots_of_a_layer for cell in matrix}
     same = task.config.core.slots
-    assert slots == {"expire-span": same, "transformer-xl": same, "transformer-xl-8": 8, "lstm": None, "none": 0}
+    assert slots == {
+        "expire-span": same,
+        "transformer-xl": same,
+        "transformer-xl-8": 8,
+        "lstm": None,
+        "lstm-plain": None,
+        "none": 0,
+    }
 
 
 @pytest.mark.parametrize(
