@@ -69,8 +69,8 @@ def quarter_minibatches(agent: AgentConfig) -> Mapping[str, Any]:
 
 def fifth_of_the_entropy(agent: AgentConfig) -> Mapping[str, Any]:
     """What suits an LSTM better in the T-Mazes, by the same four trials."""
-    assert agent.ent_coef_end is not None
-    return {"ent_coef": round(agent.ent_coef / 5, 9), "ent_coef_end": round(agent.ent_coef_end / 5, 9)}
+    end = agent.ent_coef_end
+    return {"ent_coef": round(agent.ent_coef / 5, 9), "ent_coef_end": None if end is None else round(end / 5, 9)}
 
 
 def corridor_core(slots: int) -> CoreConfig:

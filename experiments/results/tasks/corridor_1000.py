@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.config import TrainConfig
-from experiments.results.common import batched, corridor_agent, corridor_core, quarter_minibatches
+from experiments.results.common import batched, corridor_agent, corridor_core, fifth_of_the_entropy, quarter_minibatches
 from experiments.results.task import ResultsTask
 
 AGENT = dataclasses.replace(corridor_agent(slots=1024, memory_budget_end=32), batch_size=4096, gamma=0.998)
@@ -15,5 +15,5 @@ TASK = ResultsTask(
         agent=AGENT,
         total_timesteps=24_000_000,
     ),
-    own={"lstm-plain": quarter_minibatches(AGENT)},
+    own={"lstm": fifth_of_the_entropy(AGENT), "lstm-plain": quarter_minibatches(AGENT)},
 )

@@ -1,7 +1,7 @@
 """The Corridor of 3 to 200 cells."""
 
 from experiments.config import TrainConfig
-from experiments.results.common import batched, corridor_agent, corridor_core, quarter_minibatches
+from experiments.results.common import batched, corridor_agent, corridor_core, fifth_of_the_entropy, quarter_minibatches
 from experiments.results.task import ResultsTask
 
 AGENT = corridor_agent(slots=256, memory_budget_end=8)
@@ -13,5 +13,5 @@ TASK = ResultsTask(
         agent=AGENT,
         total_timesteps=10_000_000,
     ),
-    own={"lstm-plain": quarter_minibatches(AGENT)},
+    own={"lstm": fifth_of_the_entropy(AGENT), "lstm-plain": quarter_minibatches(AGENT)},
 )
