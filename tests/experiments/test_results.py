@@ -54,7 +54,8 @@ TASK = {
     "goal": 0.01,
     "own": {"lstm": {"batch_size": 32}},
 }
-SECONDS = ("seconds", "goal_seconds", "steps_per_second", "peak_memory_mib")
+OF_THE_MOMENT = ("seconds", "goal_seconds", "steps_per_second", "peak_memory_mib", "git")
+"""What differs from run to run of the same training; whether the sources are changed, while somebody edits them."""
 
 
 @pytest.fixture
@@ -79,10 +80,10 @@ def config(folder: Path) -> ResultsConfig:
 
 
 def learned(path: Path) -> dict[str, Any]:
-    """What a result says but for times and memory."""
+    """What a result says but for what is of the moment."""
     record = dataclasses.asdict(read_record(path))
     del record["curve"]["seconds"]
-    return {name: value for name, value in record.items() if name not in SECONDS}
+    return {name: value for name, value in record.items() if name not in OF_THE_MOMENT}
 
 
 def longer(folder: Path, times: int) -> None:
