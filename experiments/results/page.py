@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.errors import UserError
+from experiments.errors import UserError, user_errors
 from experiments.runs import written_whole
 
 
@@ -33,13 +33,36 @@ _BLOCKS = (AT_A_GLANCE, TABLES)
 _NEW = "\n\n".join(["# Results", *(f"{block.begin}\n{block.end}" for block in _BLOCKS)]) + "\n"
 
 
-def read(path: Path) -> str:
+class Page(NamedTuple):
+    """A page as it was read."""
+
+    path: Path
+    text: str
+    """Its lines end in a line feed, whatever the file's do."""
+    line_end: str
+    """The file's."""
+
+    def write(self, parts: Mapping[Block, str]) -> None:
+        """Writes the page with these parts in it, whole or not at all."""
+        text = self.text
+        for block, part in parts.items():
+            place = block.place(text)
+            assert place is not None, block
+            text = "\n\n".join([text[: place[0]], *([part] if part else []), text[place[1] :]])
+        with written_whole(self.path) as partial:
+            partial.write_text(text, encoding="utf-8", newline=self.line_end)
+
+
+def read(path: Path) -> Page:
     """The page, or a new one.
 
     Raises:
-        UserError: if it lacks one of the lines, or has it twice, or a pair within another.
+        UserError: if it isn't UTF-8, lacks one of the lines, or has it twice, or a pair within another.
     """
-    text = path.read_text() if path.exists() else _NEW
+    with user_errors(UnicodeDecodeError, prefix=f"--page {path} must be UTF-8: "):
+        text = path.read_bytes().decode() if path.exists() else _NEW
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    text = text.replace("\r\n", "\n")
     places: list[tuple[int, int]] = []
     for block in _BLOCKS:
         place = block.place(text)
@@ -50,14 +73,4 @@ def read(path: Path) -> str:
                 f"{block.end}"
             )
         places.append(place)
-    return text
-
-
-def write(path: Path, text: str, parts: Mapping[Block, str]) -> None:
-    """Writes the page with these parts in it, whole or not at all."""
-    for block, part in parts.items():
-        place = block.place(text)
-        assert place is not None, block
-        text = "\n\n".join([text[: place[0]], *([part] if part else []), text[place[1] :]])
-    with written_whole(path) as partial:
-        partial.write_text(text)
+    return Page(path, text, line_end)

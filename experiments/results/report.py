@@ -33,7 +33,7 @@ def report(config: ResultsConfig) -> int:
     """Writes the tables into the page and the pictures beside it; returns 0.
 
     Raises:
-        UserError: if there are no results, or the page has no markers or can't be written.
+        UserError: if there are no results, or the page has no markers, isn't UTF-8 or can't be written.
     """
     every = found(config)
     stale = [(cell, record) for cell, record in every if differences(cell.settings(), record.settings)]
@@ -44,12 +44,12 @@ def report(config: ResultsConfig) -> int:
     given = {tasks.short_name(name): name for name in config.tasks or tasks.names()}
     of_task = _by_task(fresh)
     with user_errors(OSError, prefix=f"--page {path} can't be written: "):
-        text, tables = page.read(path), []
+        before, tables = page.read(path), []
         for task, results in of_task.items():
             draw(path.parent / _picture(task), results[0][0].definition, _by_agent(results))
             tables += [_section(given[task], results), f"![{task}]({_picture(task).as_posix()})"]
         tables += [_total([record for _, record in fresh]), *_left_out(stale)]
-        page.write(path, text, {page.AT_A_GLANCE: _at_a_glance(of_task, path.parent), page.TABLES: "\n\n".join(tables)})
+        before.write({page.AT_A_GLANCE: _at_a_glance(of_task, path.parent), page.TABLES: "\n\n".join(tables)})
     print(f"{path}: {len(fresh)} runs of {len(of_task)} tasks, {len(stale)} left out as stale")
     return 0
 

@@ -329,11 +329,25 @@ def test_pages_in_which_parts_would_be_lost(tmp_path: Path) -> None:
             page.read(path)
     # In whatever order, with whatever around them.
     path.write_text("\n".join(("one", inner.begin, inner.end, "two", outer.begin, outer.end, "three")))
-    page.write(path, page.read(path), {outer: "seen", inner: ""})
+    page.read(path).write({outer: "seen", inner: ""})
     assert (
         path.read_text().split()
         == " ".join(("one", inner.begin, inner.end, "two", outer.begin, "seen", outer.end, "three")).split()
     )
+
+
+def test_a_page_of_another_machine(tmp_path: Path) -> None:
+    """Catches: all line ends of a page that are changed, its letters by the machine's own encoding, a bare traceback
+    for one that isn't UTF-8."""
+    path = tmp_path / "page.md"
+    lines = ("Größe", TABLES.begin, TABLES.end, AT_A_GLANCE.begin, AT_A_GLANCE.end, "")
+    path.write_bytes("\r\n".join(lines).encode())
+    page.read(path).write({TABLES: "one\ntwo"})
+    assert path.read_bytes().count(b"\r\n") == path.read_bytes().count(b"\n") > len(lines)
+    assert path.read_bytes().decode().split("\r\n")[0] == "Größe"
+    path.write_bytes("\n".join(lines).encode("latin-1"))
+    with pytest.raises(UserError, match=r"page\.md must be UTF-8: "):
+        page.read(path)
 
 
 def test_a_sweep_has_its_slots_whatever_a_task_says() -> None:
