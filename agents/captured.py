@@ -67,6 +67,12 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
     return graph.replay
 
 
+def places(module: torch.nn.Module) -> tuple[int, ...]:
+    """Where a module's tensors lie. What was captured goes on reading them there when the module has got others, as by
+    `load_from_vector` or by a way to another device and back."""
+    return tuple(tensor.data_ptr() for tensor in (*module.parameters(), *module.buffers()))
+
+
 @lru_cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
     """The stream on which programs are captured on a device. One for all of them: cuBLAS keeps a workspace of 32 MiB

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from agents.captured import Machinery, captured, compiled
+from agents.captured import Machinery, captured, compiled, places
 from agents.loss import LossParts, Weights, ppo_loss
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import SegmentRolloutBuffer
@@ -50,7 +50,7 @@ class MinibatchGradient:
     ) -> None:
         self._policy, self._buffer, self._weights, self._settings = policy, buffer, weights, settings
         self._loss = compiled(ppo_loss, machinery.device) if machinery.compiles else ppo_loss
-        self._parameters = _learning(policy)
+        self._parameters, self._places = _learning(policy), places(policy)
         # Parts of one flat tensor for each data type, so that a norm, or a factor, is one operation, not one for each
         # parameter. Always the same tensors: a captured graph writes into them.
         self._flat, parts = {}, {}
@@ -80,10 +80,10 @@ class MinibatchGradient:
 
     def fits(self, settings: GradientSettings) -> bool:
         """Whether it was made for these settings, and for the parameters that learn now: some may have been frozen
-        since, or let go."""
+        since, or let go, or lie elsewhere."""
         now = _learning(self._policy)
         same = len(now) == len(self._parameters) and all(map(operator.is_, now, self._parameters))
-        return same and settings == self._settings
+        return same and settings == self._settings and places(self._policy) == self._places
 
     def weigh(self, weights: Weights) -> None:
         """Takes other weights of the loss's parts, into the tensors that a captured graph reads."""

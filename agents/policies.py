@@ -453,9 +453,9 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
 
     def predict_values(
         self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Bool[Tensor, " n_envs"] | None = None
-    ) -> Float[Tensor, " n_envs"]:
+    ) -> Float[Tensor, "n_envs 1"]:
         """The value of the step that comes next; nothing is written. Arguments as `get_distribution`, less masks."""
-        return self._peek(obs, state, episode_starts)[1]
+        return self._peek(obs, state, episode_starts)[1][:, None]
 
     def _peek(
         self,
@@ -478,13 +478,15 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
     ) -> tuple[Distribution, Float[Tensor, " n_envs"]]:
         return self._heads(self.core.step(self._embedded(obs), cache, episode_starts).output, action_masks)
 
-    # Inherited calls that have no place for a state: each answers for an episode's first step.
+    # Inherited calls that have no place for a state: each answers for an episode's first step. Shapes are SB3's, so
+    # that values are columns.
 
     def forward(self, obs: PyTorchObs, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions, values and log-probabilities of an episode's first step; with a memory, see `act`."""
         starts = torch.ones(_batch_of(obs), dtype=torch.bool, device=self.device)
         step = self.act(obs, self.initial_state(len(starts)), starts, deterministic)
-        return step.actions.reshape(len(starts), *(self.action_space.shape or ())), step.values, step.log_prob
+        actions = step.actions.reshape(len(starts), *(self.action_space.shape or ()))
+        return actions, step.values[:, None], step.log_prob
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         return self.get_distribution(observation).get_actions(deterministic)
@@ -494,7 +496,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         distribution, values = self._peek(obs, None, None)
         # As `forward` gives them; distributions of several numbers have them flat.
         flat = actions.reshape(len(actions), -1) if isinstance(self.action_space, spaces.Box) else actions
-        return values, distribution.log_prob(flat), distribution.entropy()
+        return values[:, None], distribution.log_prob(flat), distribution.entropy()
 
 
 class ExpireSpanActorCriticCnnPolicy(ExpireSpanActorCriticPolicy):

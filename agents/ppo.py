@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.action_masks import uses_masks
 from agents.argument_checks import check_arguments
-from agents.captured import Machinery
+from agents.captured import Machinery, places
 from agents.checkpoint import CheckpointError, Tree
 from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings, window_reaches
 from agents.core_checks import check_core
@@ -33,11 +33,11 @@ from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics, statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
-from agents.rollout import SegmentRolloutBuffer, fit_segments, segments_of
+from agents.rollout import SegmentRolloutBuffer, check_whole, fit_segments, segments_of
 from agents.saving.model import model_from_tree, model_to_tree, restore_parameters
 from agents.saving.place import load_tree, save_tree
 from agents.saving.training import resume_training, training_to_tree
-from agents.space_checks import check_observed, check_spaces
+from agents.space_checks import check_numbers, check_observed, check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
 from agents.unvalidated import unvalidated
@@ -192,6 +192,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """As told to `learn`."""
         self._memory: Memory | None = None
         self._rollout: Rollout | None = None
+        self._weights_at: tuple[int, ...] = ()
+        """Where the policy's weights lay when the rollout was made."""
         self._gradient: MinibatchGradient | None = None
         if _init_setup_model:
             if env is None:
@@ -201,6 +203,16 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self._setup_model()
 
     # --- set-up, save and load ---
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy` and `pickle`: without the programs, which are of this model's tensors. A copy makes its own."""
+        return vars(self) | {"_rollout": None, "_gradient": None}
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        if not isinstance(env, VecEnv):
+            check_numbers(env.observation_space)
+        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
@@ -269,6 +281,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 self.gae_lambda,
             )
             self._statistics = statistics_of(core, self.n_steps, self.n_envs, self.device)
+        elif self.rollout_buffer.n_steps != self.n_steps:
+            raise ValueError(
+                f"n_steps={self.n_steps} can't change once the model has learned: it was "
+                f"{self.rollout_buffer.n_steps}; save the model, and load it with n_steps={self.n_steps}"
+            )
         if self._amid_step:
             # The environments were broken off in a step, and begin anew.
             self._last_obs, self._amid_step = None, False
@@ -427,7 +444,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         rollout_buffer: RolloutBuffer | SegmentRolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
-        """Fills the buffer with `n_rollout_steps` of each environment; False if the callback stopped it.
+        """Fills the buffer, which has `n_steps` of each environment; False if the callback stopped it.
 
         All that is carried and kept stays on the policy's device. Environments that are tensors there (`tensor_env`)
         step in one program with the policy, and nothing is read before the rollout's end: then the callback is called
@@ -501,7 +518,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     def _rollout_in(self, env: VecEnv) -> Rollout:
         """What collects in these environments: made once."""
         tensor_env = tensor_env_of(env, self.device)
-        if self._rollout is None or self._rollout.env is not (tensor_env or env):
+        weights_at = places(self.policy)
+        if self._rollout is None or self._rollout.env is not (tensor_env or env) or self._weights_at != weights_at:
+            self._weights_at = weights_at
             if self.rollout_buffer.keep_masks(uses_masks(env, self.use_masking)):
                 self._gradient = None
             parts = self.policy, self.rollout_buffer, self._statistics
@@ -559,9 +578,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """Updates the policy from the rollout: `n_epochs` passes over its segments.
 
         Raises:
+            ValueError: for an argument that was set since to what it can't be.
             FloatingPointError: if a loss or weight isn't finite. Gradients that aren't are left out, so that the model
                 is as good as it was, but for these.
         """
+        check_whole("n_epochs", self.n_epochs)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._keep_schedules()

@@ -197,7 +197,7 @@ def fit_segments(n_steps: int, n_envs: int, batch_size: int, n_epochs: int, segm
         ValueError: for sizes that aren't whole numbers, or a length that doesn't divide `n_steps`.
     """
     for name, size in (("n_steps", n_steps), ("batch_size", batch_size), ("n_epochs", n_epochs)):
-        _check_whole(name, size)
+        check_whole(name, size)
     length = segment_length
     if length is None:
         length = max(n for n in range(1, min(n_steps, 64) + 1) if n_steps % n == 0)
@@ -224,11 +224,12 @@ def fit_segments(n_steps: int, n_envs: int, batch_size: int, n_epochs: int, segm
 
 def segments_of(batch_size: int, length: int, available: int) -> int:
     """How many segments of this length a minibatch has, of so many. Raises as `fit_segments`."""
-    _check_whole("batch_size", batch_size)
+    check_whole("batch_size", batch_size)
     return min(max(1, round(batch_size / length)), available)
 
 
-def _check_whole(name: str, size: Any) -> None:
+def check_whole(name: str, size: Any) -> None:
+    """Raises a `ValueError` for what is no whole number, or below 1, or above any machine's memory."""
     if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
         raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
     check_size(name, size)

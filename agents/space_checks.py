@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_obs_shape, is_image_space
 
+_NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 SMALLEST_IMAGE = 36
 """Pixels that SB3's NatureCNN needs in height and width for its three convolutions."""
 
@@ -35,6 +36,23 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any], nature_c
             raise ValueError(
                 f"{what} are images of shape {part.shape}, and SB3's NatureCNN needs {SMALLEST_IMAGE} by "
                 f"{SMALLEST_IMAGE} pixels at least: enlarge them, or give a features_extractor_class that reads them"
+            )
+
+
+def check_numbers(observations: gym.Space[Any]) -> None:
+    """Refuses observations that aren't numbers, before Stable-Baselines3 fails on them with a `TypeError`.
+
+    Raises:
+        ValueError: for these, such as a text.
+    """
+    parts = observations.spaces if isinstance(observations, spaces.Dict) else {"": observations}
+    for name, part in parts.items():
+        # Nested ones SB3 refuses itself.
+        if not isinstance(part, (*_NUMBERS, spaces.Dict, spaces.Tuple)):
+            what = f"observations[{name!r}]" if name else "observations"
+            raise ValueError(
+                f"{what} are of a {type(part).__name__}, which no policy reads: leave them out by a wrapper; "
+                f"envs.make_env(...) makes MiniGrid's environments, and ours in its style, without their mission"
             )
 
 

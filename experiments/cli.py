@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import tyro
 from tyro.conf import subcommand
@@ -23,9 +23,7 @@ from experiments.config import (
     TrainConfig,
     TuneConfig,
 )
-from experiments.errors import UserError, one_line
-
-PROGRAM = "expire-span"
+from experiments.errors import PROGRAM, UserError, print_warning
 
 Command = (
     TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig | BenchConfig | TuneConfig | ResultsConfig
@@ -184,17 +182,3 @@ def _run(command: Command, words: list[str]) -> int:
 def _program() -> str:
     """How this program was called: the console script, or the module."""
     return "python -m experiments" if Path(sys.argv[0]).name == "__main__.py" else PROGRAM
-
-
-def print_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """As `warnings.showwarning`, but on one line; other packages' inner affairs aren't the user's."""
-    if issubclass(category, UserWarning) and "pkg_resources" not in str(message):
-        text = one_line(message) if isinstance(message, Warning) else message
-        print(f"{PROGRAM}: warning: {text}", file=file or sys.stderr)

@@ -1,6 +1,5 @@
 """Environments as the configuration describes them: for training, for playing given seeds, for recording."""
 
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from agents import space_checks
 from envs.batched import BatchedVecEnv, make_batched
 from envs.envpool_memory import EnvPoolVecEnv
 from envs.faults import NumberedFaults
+from envs.shapes import ShapesChecked
 from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv
 from experiments.config import EnvConfig
@@ -171,35 +171,6 @@ _MAKERS: Mapping[str, Callable[[EnvConfig, torch.device | str], VecEnv]] = {
     "batched": _batched,
     "envpool": _envpool,
 }
-
-
-class ShapesChecked(gym.Wrapper[Any, Any, Any, Any]):
-    """Raises for an observation of another shape than its space's: kept beside others, it would be said to fit nowhere,
-    or be repeated until it fits. A bare number is one for a space of one number."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        space = env.observation_space
-        self._parts: Mapping[str, gym.Space[Any]] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-
-    def _check(self, observation: Any) -> None:
-        for name, part in self._parts.items():
-            shape, wanted = np.shape(observation[name] if name else observation), part.shape or ()
-            if shape != wanted and (shape, math.prod(wanted)) != ((), 1):
-                what = f"an observation's {name!r}" if name else "an observation"
-                raise ValueError(f"{what} is of shape {shape}, its space is {part}")
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """The environment's own reset."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._check(observation)
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """The environment's own step."""
-        stepped = self.env.step(action)
-        self._check(stepped[0])
-        return stepped
 
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):

@@ -1,10 +1,12 @@
-"""Mistakes of the user, told in one line."""
+"""Mistakes of the user, and warnings, told in one line."""
 
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, TextIO
+
+PROGRAM = "expire-span"
 
 
 class UserError(Exception):
@@ -63,7 +65,7 @@ def _listed(names: list[str]) -> str:
 
 def say(text: str) -> None:
     """A line on standard error."""
-    print(f"expire-span: {text}", file=sys.stderr, flush=True)
+    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
 
 
 def status_after(work: Callable[[], None]) -> int:
@@ -74,3 +76,17 @@ def status_after(work: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.status
     return 0
+
+
+def print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As `warnings.showwarning`, but on one line; other packages' inner affairs aren't the user's."""
+    if issubclass(category, UserWarning) and "pkg_resources" not in str(message):
+        text = one_line(message) if isinstance(message, Warning) else message
+        print(f"{PROGRAM}: warning: {text}", file=file or sys.stderr)

@@ -113,8 +113,7 @@ def model_from_tree(
     for name, value in chain(custom_objects.items(), changes.items()):
         check_argument(name, value)
     given = dict(custom_objects) | {name: value for name, value in changes.items() if name in _SCHEDULES}
-    with fitting_together():
-        said = _read(cls, tree, given, classes)
+    said = _read_with(cls, tree, given, classes)
     arguments, attributes = _changed(said, given, changes)
     if env is not None:
         check_for_correct_spaces(env, said.observation_space, said.action_space)
@@ -160,6 +159,22 @@ class _Said(NamedTuple):
     counters: dict[str, Any]
     parts: Mapping[str, Any]
     """All of the description, for what a model takes as it stands there."""
+
+
+def _read_with(
+    cls: type[ExpireSpanPPO], tree: Tree, given: dict[str, Any], classes: Mapping[str, type[Any]] | None
+) -> _Said:
+    """As `_read`; what isn't the tree's fault, but that of the `policy_kwargs` given, is said to be theirs."""
+    try:
+        with fitting_together():
+            return _read(cls, tree, given, classes)
+    except CheckpointError as error:
+        wished = given.get("policy_kwargs")
+        if wished is None:
+            raise
+        with fitting_together():
+            kept = _read(cls, tree, given | {"policy_kwargs": None}, classes).policy_kwargs
+        raise ValueError(f"policy_kwargs={wished} don't fit the weights of the file, whose are {kept}") from error
 
 
 def _read(

@@ -88,6 +88,18 @@ class BatchedVecEnv(OneVecEnv):
     def close(self) -> None:
         """Nothing to do."""
 
+    def env_method(self, method_name: str, *args: Any, indices: Indices = None, **kwargs: Any) -> list[Any]:
+        """What `action_masks` of the batched environment says, for each index.
+
+        Raises:
+            AttributeError: For any other method, or if it has none.
+        """
+        masks_of = getattr(self.tensor_env, method_name, None) if method_name == "action_masks" else None
+        if masks_of is None:
+            return super().env_method(method_name, *args, indices=indices, **kwargs)
+        masks = to_numpy(masks_of())
+        return [masks[i] for i in self._get_indices(indices)]
+
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
         """An attribute of the batched environment, for each index. `render_mode` is None.
 

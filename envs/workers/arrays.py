@@ -12,6 +12,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from envs.shapes import check_shape
+
 _SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _KINDS = "Box, Discrete, MultiDiscrete or MultiBinary"
 _ALIGNMENT = 64
@@ -32,7 +34,8 @@ class SharedArrays:
     Attributes:
         observations: An array (n_envs, …) for each part of a Dict, or one under the empty name.
         final_observations: The like, for the last observations of episodes that ended in a step.
-        actions: (n_envs, …), of the space's dtype.
+        actions: (n_envs, …), of the space's dtype; those of a Box of whole numbers, of which an agent gives fractions,
+            float64.
         rewards: (n_envs,) float32.
         dones: (n_envs,) bool.
     """
@@ -52,7 +55,11 @@ class SharedArrays:
         self.actions, self.rewards, self.dones = array("actions"), array("rewards"), array("dones")
 
     def write_observation(self, i: int, observation: Any) -> None:
-        """Copies an observation of environment `i` in, converted to the dtype of its space."""
+        """Copies an observation of environment `i` in, converted to the dtype of its space.
+
+        Raises:
+            ValueError: If it isn't of its space's shape.
+        """
         _write(self.observations, i, observation)
 
     def write_final_observation(self, i: int, observation: Any) -> None:
@@ -73,11 +80,10 @@ class SharedArrays:
 
 
 def _write(arrays: dict[str, np.ndarray], i: int, observation: Any) -> None:
-    if "" in arrays:
-        arrays[""][i] = observation
-    else:
-        for name, array in arrays.items():
-            array[i] = observation[name]
+    for name, array in arrays.items():
+        part = observation[name] if name else observation
+        check_shape(part, array.shape[1:], name)
+        array[i] = part
 
 
 def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
@@ -136,7 +142,8 @@ def _layout(
     """Start in bytes, shape and dtype of each array, and the size of all."""
     parts = _parts(observations).items()
     entries = {f"{mark}{name}": (part.shape or (), part.dtype) for mark in (_NOW, _FINAL) for name, part in parts}
-    entries |= {"actions": (actions.shape or (), actions.dtype)}
+    whole_box = isinstance(actions, spaces.Box) and np.issubdtype(actions.dtype, np.integer)
+    entries |= {"actions": (actions.shape or (), np.dtype(np.float64) if whole_box else actions.dtype)}
     entries |= {"rewards": ((), np.dtype(np.float32)), "dones": ((), np.dtype(np.bool_))}
     layout, size = {}, 0
     for name, (shape, dtype) in entries.items():

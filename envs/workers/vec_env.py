@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
@@ -132,7 +133,9 @@ class WorkerVecEnv(VecEnv):
         actions = np.asarray(actions)
         if actions.shape != target.shape:
             raise ValueError(f"actions of group {group} must have the shape {target.shape}, not {actions.shape}")
-        if not np.can_cast(actions.dtype, target.dtype, "same_kind"):
+        # Stable-Baselines3's agents give the bits of a MultiBinary as floats.
+        bits = isinstance(self.action_space, spaces.MultiBinary) and bool(np.isin(actions, (0, 1)).all())
+        if not bits and not np.can_cast(actions.dtype, target.dtype, "same_kind"):
             raise ValueError(f"actions must be {target.dtype}, not {actions.dtype}")
         target[...] = actions
         with self._closed_on_failure():

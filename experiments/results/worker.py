@@ -20,9 +20,8 @@ from typing import Any
 from agents.checkpoint import CheckpointError, folder_lock
 from experiments import runs
 from experiments.callbacks import StopRequest
-from experiments.cli import print_warning
 from experiments.config import ResultsConfig
-from experiments.errors import UserError, one_line, say
+from experiments.errors import UserError, one_line, print_warning, say
 from experiments.locks import Claims, alone
 from experiments.results.matrix import Cell, cells
 from experiments.results.run import run_cell

@@ -11,9 +11,8 @@ import sys
 import warnings
 
 from experiments.callbacks import StopRequest
-from experiments.cli import print_warning
 from experiments.config import TuneConfig
-from experiments.errors import UserError, say, user_errors
+from experiments.errors import UserError, print_warning, say, user_errors
 from experiments.runs import config_from_dict
 from experiments.tune.results import score, settings_text
 from experiments.tune.study import Study

@@ -71,7 +71,7 @@ def trace(model: Any, n_envs: int) -> list[dict[str, Any]]:
         tensors, starting = obs_as_tensor(obs, model.device), torch.as_tensor(starts, device=model.device)
         with torch.no_grad():
             distribution: Any = policy.get_distribution(tensors, state, starting).distribution
-            values = policy.predict_values(tensors, state, starting)
+            values = policy.predict_values(tensors, state, starting)[:, 0]
         actions, state = model.predict(obs, state, starts, deterministic=True)
         parts = distribution if isinstance(distribution, list) else [distribution]
         normal = isinstance(distribution, torch.distributions.Normal)

@@ -16,11 +16,12 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.distributions import make_proba_distribution
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 from torch import Tensor
 
 from agents import ExpireSpanPPO
 from agents.action_masks import choices_of, get_action_masks, has_action_masks, masked_logits
+from agents.evaluation import evaluate_policy
 from agents.tensor_rollout import TensorRollout
 from envs.batched import BatchedVecEnv, make_batched
 from envs.workers.vec_env import WorkerVecEnv
@@ -102,8 +103,8 @@ class MaskedTensors:
 
 @pytest.mark.filterwarnings("ignore:batch_size|slots")
 def test_masks_of_tensor_environments() -> None:
-    """Would catch: masks of a batched environment that aren't asked for, or by the host's road, and one that allows
-    nothing."""
+    """Would catch: masks of a batched environment that aren't asked for, or by the host's road, one that allows
+    nothing, and an agent that can be trained with them but neither judged nor trained on a wrapped vector."""
     tensor_env: Any = make_batched("MiniGrid-MemoryS7-v0", 4, seed=1, agent_view_size=3)
     tensor_env.action_masks = MaskedTensors(4)
     model = model_on(BatchedVecEnv(tensor_env))
@@ -111,6 +112,8 @@ def test_masks_of_tensor_environments() -> None:
     assert isinstance(model._rollout, TensorRollout)
     assert violations(model) == 0
     assert difference(model) < 1e-4
+    evaluate_policy(model, BatchedVecEnv(tensor_env), n_eval_episodes=4)
+    model_on(VecMonitor(BatchedVecEnv(tensor_env))).learn(1)
     tensor_env.action_masks.nothing = True
     with pytest.raises(ValueError, match="the action mask of environment 0 allows no action"):
         collect(model)

@@ -153,6 +153,42 @@ def test_a_copy_has_weights_of_its_own(copied: Callable[[Policy], Policy], optio
             assert torch.equal(policy.predict_values(last, stale), now)
 
 
+def test_programs_are_made_anew_for_weights_that_lie_elsewhere() -> None:
+    """Would catch: captured graphs that go on reading where the weights were before `load_from_vector`."""
+    model = clock_model()
+    collect(model)
+    model.train()
+    assert model.env is not None
+    rollout, gradient = model._rollout, model._gradient
+    assert gradient is not None
+    assert model._rollout_in(model.env) is rollout
+    assert gradient.fits(gradient._settings)
+    model.policy.load_from_vector(model.policy.parameters_to_vector())
+    assert model._rollout_in(model.env) is not rollout
+    assert not gradient.fits(gradient._settings)
+
+
+def test_sizes_that_are_set_once_a_model_has_learned() -> None:
+    """Would catch: other `n_steps` that are silently ignored, and no passes at all that end in PyTorch's own error."""
+    model = clock_model()
+    rollout = model.n_steps * model.n_envs
+    model.learn(rollout)
+    model.n_steps = 64
+    with pytest.raises(ValueError, match=r"n_steps=64 can't change once the model has learned: it was 32; save the"):
+        model.learn(rollout, reset_num_timesteps=False)
+    model.n_steps, model.n_epochs = 32, 0
+    with pytest.raises(ValueError, match="n_epochs=0 must be a whole number, at least 1"):
+        model.learn(rollout, reset_num_timesteps=False)
+    model.n_epochs = 1
+    model.learn(rollout, reset_num_timesteps=False)
+
+
+def test_observations_that_are_no_numbers() -> None:
+    """Would catch: SB3's TypeError, that NoneType is not iterable, for MiniGrid's environments and ours as they are."""
+    with pytest.raises(ValueError, match=r"^observations\['mission'\] are of a MissionSpace, .*; envs\.make_env"):
+        ExpireSpanPPO("MultiInputPolicy", "envs:ExpireSpan/Corridor-v0", device="cpu")
+
+
 def test_a_stopped_rollout_leaves_memory_and_environments_in_step() -> None:
     """Would catch: an agent that forgets in mid-episode because a callback stopped a rollout there."""
     model = clock_model()
@@ -278,6 +314,8 @@ def test_actions_of_several_dimensions_are_judged_as_they_are_given() -> None:
         again, likelihood, _ = model.policy.evaluate_actions(obs, actions)
         torch.testing.assert_close(likelihood, log_prob)
         torch.testing.assert_close(again, values)
+        # As SB3's: a target of (n, 1) less a value of (n,) would be (n, n).
+        assert values.shape == model.policy.predict_values(obs).shape == (5, 1)
 
 
 def test_the_segment_length_is_the_greatest_divisor_up_to_64() -> None:

@@ -123,7 +123,7 @@ def test_truncated_episodes_are_worth_what_the_next_step_would_have_been() -> No
                     rewards[t, e] += 0.9 * policy.predict_values(final, state)[e].item()
         last = policy.predict_values(
             torch.as_tensor(model._last_obs), state, torch.as_tensor(model._last_episode_starts)
-        )
+        )[:, 0]
     all_starts = np.concatenate((starts.numpy(), np.asarray(model._last_episode_starts)[None]))
     expected = slow_advantages(rewards, values.numpy(), all_starts, last.numpy(), 0.9, 1.0)
     got = buffer.advantages.numpy()

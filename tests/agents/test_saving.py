@@ -456,6 +456,37 @@ def test_exploration_cannot_change(tmp_path: Path, action_space: spaces.Space[An
         ExpireSpanPPO.load(tmp_path / "m", device="cpu", **change)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_learns_as_the_original_would(copied: Callable[[Any], Any]) -> None:
+    """Would catch: a copy whose optimiser steps for ever along the gradient that the original had when it was copied,
+    since the program of a minibatch is the original's; one that can't be made after `learn`; one that moves it."""
+    model = new(batched())
+    model.learn(2 * 32 * 4)
+    before = model.policy.parameters_to_vector()
+    learned = []
+    for one in (copied(model), model):
+        assert (model.policy.parameters_to_vector() == before).all()
+        one.set_random_seed(3)
+        one.set_logger(Logger(None, []))
+        one.learn(2 * 32 * 4, reset_num_timesteps=False)
+        learned.append(one.policy.parameters_to_vector())
+    assert (learned[0] == learned[1]).all()
+    assert (learned[0] != before).any()
+
+
+def test_other_policy_kwargs_than_the_files(tmp_path: Path) -> None:
+    """Would catch: a good file that is blamed for arguments that the caller gave, or a damaged one that isn't."""
+    model = new(batched())
+    model.save(tmp_path / "m")
+    wished = model.policy_kwargs | {"dim": 2 * model.policy_kwargs["dim"]}
+    with pytest.raises(ValueError, match=r"^policy_kwargs=\{.*\} don't fit the weights of the file, whose are \{"):
+        ExpireSpanPPO.load(tmp_path / "m", device="cpu", custom_objects={"policy_kwargs": wished})
+    tree = checkpoint.read(tmp_path / "m.safetensors")
+    assert isinstance(tree, dict)
+    with pytest.raises(CheckpointError):
+        ExpireSpanPPO.load(tree | {"weights": {}}, device="cpu", custom_objects={"policy_kwargs": wished})
+
+
 def test_a_tree_is_nobodys_training(tmp_path: Path) -> None:
     """Would catch: tensors that a tree and the trainings resumed from it share, so that one changes the other."""
     model = new(batched())

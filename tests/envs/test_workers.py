@@ -14,14 +14,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
+from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from envs.faults import EnvironmentFault
 from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv, divided, shares
-from tests.envs.worker_envs import DictEnv, FaultyEnv
+from tests.envs.worker_envs import DictEnv, EchoEnv, FaultyEnv
 
 S7 = partial(make_monitored, "MiniGrid-MemoryS7-v0", max_steps=12)
 Make = Callable[..., WorkerVecEnv]
@@ -148,6 +150,25 @@ def test_wrong_actions_are_refused(make: Make) -> None:
         with pytest.raises(ValueError, match=words):
             env.step(actions)
     assert env.step(np.zeros(3, np.int32))[2].tolist() == [False] * 3
+
+
+@pytest.mark.parametrize("space", [spaces.MultiBinary(3), spaces.Box(0, 5, (2,), np.int64), spaces.Box(0, 1, (2,))])
+def test_actions_as_an_agent_gives_them(make: Make, space: gym.Space[Any]) -> None:
+    """Catches: actions of Stable-Baselines3's PPO that are refused here and taken by its own vectors, or that lose
+    their fractions on the way."""
+    envs: list[Callable[[], gym.Env[Any, Any]]] = [partial(EchoEnv, space)] * 3
+    ours, theirs = make(envs, n_workers=1), DummyVecEnv(envs)
+    agent = PPO("MlpPolicy", theirs, n_steps=2, batch_size=2, seed=0, device="cpu")
+    for env in (ours, theirs):
+        agent.set_env(env)
+        agent.learn(6)
+    drawn = agent.policy.forward(torch.zeros(3, 1))[0].detach().numpy()
+    for env in (ours, theirs):
+        env.reset()
+    np.testing.assert_array_equal(ours.step(drawn)[1], theirs.step(drawn)[1])
+    if isinstance(space, spaces.MultiBinary):
+        with pytest.raises(ValueError, match="actions must be int8, not float32"):
+            ours.step(drawn + np.float32(0.5))
 
 
 def test_attributes_methods_wrappers(make: Make) -> None:

@@ -55,6 +55,24 @@ class DictEnv(gym.Env[dict[str, Any], np.ndarray]):
         return lambda: None
 
 
+class EchoEnv(gym.Env[np.ndarray, Any]):
+    """Rewards the sum of what it is given as an action, of any space."""
+
+    def __init__(self, action_space: gym.Space[Any]) -> None:
+        self.observation_space, self.action_space = spaces.Box(-1, 1, (1,)), action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Nothing to see."""
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """An episode that never ends."""
+        return np.zeros(1, np.float32), float(np.sum(action)), False, False, {}
+
+
 class FaultyEnv(gym.Env[np.ndarray, np.int64]):
     """Does in its second step what `fault` says: raise, die, or hang; or can't be made."""
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -152,16 +152,23 @@ class MisshapenEnv(gym.Env[Any, Any]):
 gym.register("ExpireSpanTest/Misshapen-v0", f"{__name__}:MisshapenEnv", disable_env_checker=True)
 
 
+@pytest.mark.parametrize("way", ["serial", "subprocess"])
 @pytest.mark.parametrize(("in_dict", "what"), [(False, "an observation"), (True, "an observation's 'place'")])
-def test_a_wrong_shape_is_told_with_its_environment(in_dict: bool, what: str) -> None:
+def test_a_wrong_shape_is_told_with_its_environment(
+    in_dict: bool, what: str, way: Literal["serial", "subprocess"]
+) -> None:
     """Would catch: an observation that can't be kept, with no word on whose it is, or one number that is kept as two
     equal ones."""
-    vec_env = training_envs(EnvConfig("ExpireSpanTest/Misshapen-v0", (f"in_dict={in_dict}",), n_envs=2), 0)
+    env_id = f"{__name__}:ExpireSpanTest/Misshapen-v0"
+    workers = 1 if way == "subprocess" else None
+    config = EnvConfig(env_id, (f"in_dict={in_dict}",), n_envs=2, vec_env=way, n_workers=workers)
+    vec_env = training_envs(config, 0)
     vec_env.reset()
     vec_env.step(np.zeros(2, int))
-    message = rf"^environment 0: ValueError: {what} is of shape \(1,\), its space is Box\(-1.0, 1.0, \(2,\), float32\)$"
+    message = rf"^environment 0: ValueError: {what} is of shape \(1,\), its space of \(2,\)(\n|$)"
     with pytest.raises(EnvironmentFault, match=message):
         vec_env.step(np.zeros(2, int))
+    vec_env.close()
 
 
 def test_n_workers_is_checked(cli: Cli, tmp_path: Path) -> None:
