@@ -219,12 +219,16 @@ def _find_spec(env_id: str) -> EnvSpec:
     elif module:
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(f"no module {module!r} to import for the environment {env_id!r}") from error
+        except Exception as error:
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+                raise ValueError(f"no module {module!r} to import for the environment {env_id!r}") from error
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"importing {module!r} for the environment {env_id!r} failed: {said}") from error
     spec = gym.registry.get(name)
     if spec is None:
         near = _near_misses(name, TASKS) or _near_misses(name, gym.registry)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"for instance {', '.join(TASKS)}"
+        known = f"for instance {', '.join(TASKS)}; one of your own is MODULE:ID, of the module that registers it"
+        hint = f"did you mean {' or '.join(near)}?" if near else known
         raise ValueError(f"no environment {name!r}; {hint}")
     return spec
 

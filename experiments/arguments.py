@@ -39,7 +39,8 @@ def parse_pairs(words: Iterable[str], flag: str) -> dict[str, Value]:
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name.isidentifier() or not text:
-            raise UserError(f"{flag}: {word!r} isn't NAME=VALUE, for example {flag} agent_view_size=3")
+            example = "ortho_init=False" if flag == "--policy-args" else "agent_view_size=3"
+            raise UserError(f"{flag}: {word!r} isn't NAME=VALUE, for example {flag} {example}")
         pairs[name] = parse_value(text)
     return pairs
 

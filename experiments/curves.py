@@ -93,7 +93,9 @@ def curves(config: CurvesConfig) -> int:
     for axes, (column, title) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
         for run_dir, rows in progress.items():
             steps, values = series(rows, column)
-            axes.plot([step / unit for step in steps], values, label=Path(run_dir).name, linewidth=1.2)
+            # A run of a single rollout has no line.
+            marker = "o" if len(steps) == 1 else ""
+            axes.plot([step / unit for step in steps], values, marker=marker, label=Path(run_dir).name, linewidth=1.2)
         axes.set_title(title, fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)

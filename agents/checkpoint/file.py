@@ -138,7 +138,8 @@ def _foreign(file: BinaryIO, size: int) -> CheckpointError:
         file.seek(max(0, size - _CHUNK))  # an archive's names stand at its end
         if b"_stable_baselines3_version" in file.read(_CHUNK):
             return CheckpointError(
-                "it is Stable-Baselines3's zip, which unpickles code: save the model again with this version"
+                "it is Stable-Baselines3's zip, which unpickles code: save a model of ours again with this version; "
+                "another algorithm's can't be loaded"
             )
         return CheckpointError(
             "it is a zip archive, as torch.save writes them with pickled code in it: give a checkpoint of expire-span"

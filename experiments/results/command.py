@@ -4,6 +4,7 @@ import importlib.util
 import shlex
 import signal
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +39,8 @@ def results(config: ResultsConfig, program: str, arguments: list[str]) -> int:
         return report(config)
     matrix = cells(config)
     if config.list_:
+        if not Path(config.data).is_dir():
+            say(f"--data {config.data} isn't there: the results that the repository has are in its clone")
         _print_list(matrix)
         return 0
     command = shlex.join([*program.split(), *arguments])

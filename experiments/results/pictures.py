@@ -22,6 +22,8 @@ from experiments.runs import written_whole
 
 _RESAMPLES = 1000
 """Of a curve's interval, at each point."""
+_SEEDS_OF_A_BAND = 5
+"""An interval of fewer is from the worst to the best, and hides all other lines."""
 
 
 def draw(path: Path, task: ResultsTask, results: Mapping[str, Sequence[RunRecord]]) -> None:
@@ -127,15 +129,19 @@ class Style(NamedTuple):
 
 
 def _draw_curves(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence[RunRecord]]) -> None:
-    """Learning curves, with intervals but for those of a sweep, which are many."""
+    """Learning curves: means with intervals, or with their few seeds; those of a sweep, which are many, alone."""
     for agent, records in results.items():
         style = Style.of(agent)
         grid, values = curves_of(records, task.objective)
         if not len(values):
             continue
         axes.plot(grid / 1e6, interquartile_mean(values.T), **style.line())
-        interval = None if style.dashes else bootstrap_interval(values, _RESAMPLES)
-        if interval is not None:
+        if style.dashes:
+            continue
+        interval = bootstrap_interval(values, _RESAMPLES) if len(values) >= _SEEDS_OF_A_BAND else None
+        if interval is None:
+            axes.plot(grid / 1e6, values.T, color=style.color, alpha=0.35, linewidth=0.7)
+        else:
             axes.fill_between(grid / 1e6, *interval, color=style.color, alpha=0.2, linewidth=0)
     axes.axhline(task.goal, color="0.6", linewidth=0.8, linestyle="--")
     axes.set(xlabel="million environment steps", ylabel=f"{_said(task.objective)} in training", title=task.title)

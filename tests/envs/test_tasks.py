@@ -1,6 +1,7 @@
 """Every task of `TASKS` through the conformance suite; `make_env`'s errors; levels."""
 
 import re
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -222,6 +223,7 @@ def test_where_cue_and_target_are_seen_at_once(env_id: str, view: int, lengths: 
         ("corridor-v0", {}, "did you mean ExpireSpan/Corridor-v0?"),
         ("cartpole-v1", {}, "did you mean CartPole-v1"),
         ("zzz", {}, "no environment 'zzz'; for instance ExpireSpan/Corridor-v0"),
+        ("zzz", {}, "; one of your own is MODULE:ID"),
         ("no_such_module:X-v0", {}, "no module 'no_such_module'"),
         ("MiniGrid-MemoryS9-v0", {"agent_view_sise": 3}, "did you mean agent_view_size?"),
         (CORRIDOR, {"max_lenght": 9}, "did you mean max_length"),
@@ -239,6 +241,20 @@ def test_errors_are_one_line(env_id: str, kwargs: dict[str, Any], message: str) 
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         make_env(env_id, **kwargs)
     assert "\n" not in str(error.value)
+
+
+def test_a_module_that_fails_is_told_by_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a module said to be missing that is there and imports what isn't, or a traceback of its mistake."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, source, message in (
+        ("lacking", "import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("mistaken", "1 / 0", "ZeroDivisionError: division by zero"),
+    ):
+        (tmp_path / f"{name}.py").write_text(source)
+        with pytest.raises(
+            ValueError, match=f"^importing '{name}' for the environment '{name}:X-v0' failed: {message}$"
+        ):
+            make_env(f"{name}:X-v0")
 
 
 def test_other_environments_pass_through() -> None:

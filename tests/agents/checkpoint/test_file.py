@@ -125,7 +125,7 @@ def test_zips_and_pickles_are_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "any.zip", "w") as archive:
         archive.writestr("readme", "text")
     for name, said in {
-        "sb3.zip": r"Stable-Baselines3's zip, which unpickles code: save the model again with this version",
+        "sb3.zip": r"Stable-Baselines3's zip, which unpickles code: save a model of ours again",
         "torch.pt": "zip archive",
         "legacy.pt": "a pickle, and reading it runs code",
         "model.pkl": "a pickle",
