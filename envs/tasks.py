@@ -110,6 +110,13 @@ TASKS: Mapping[str, Task] = MappingProxyType(
                 "default view of 7, 3 of its 11 lengths have cells that show cue and target at once.",
                 _VIEW_3,
             ),
+            Task(
+                MEMORY,
+                "Memory of any size",
+                "Carry one object down a hallway of random length, up to 30 columns (its size, an odd number, less 3); "
+                "3 of these 27 lengths have cells that show cue and target at once.",
+                MappingProxyType({"size": 33, "random_length": True, "max_steps": 400}),
+            ),
             Task("MiniGrid-KeyCorridorS3R1-v0", "KeyCorridor S3R1", _KEYS.format("two rooms of one cell")),
             Task("MiniGrid-KeyCorridorS3R2-v0", "KeyCorridor S3R2", _KEYS.format("four rooms of one cell")),
             Task("MiniGrid-KeyCorridorS3R3-v0", "KeyCorridor S3R3", _KEYS.format("six rooms of one cell")),

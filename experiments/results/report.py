@@ -83,11 +83,11 @@ def _section(task: str, results: Results) -> str:
         f"{' with ' + ' '.join(judged.env_args) if judged.env_args else ''}, likeliest actions"
         f"{f'; turns missing of {judged.turns:,} an episode are wrong' if judged.turns else ''}."
     )
-    own = [f"{agent} with {_settings(values)}" for agent, values in definition.own.items()]
+    by_agent = _by_agent(results)
+    own = [f"{agent} with {_settings(values)}" for agent, values in definition.own.items() if agent in by_agent]
     if own:
         how += f" Settings of their own: {'; '.join(own)}."
     measure = definition.measure.replace("_", " ")
-    by_agent = _by_agent(results)
     head = [name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]
     table = _table(head, [_row(definition, agent, records) for agent, records in by_agent.items()])
     return f"### {definition.title}\n\n{how}\n\n{table}\n\nAgain:\n\n```sh\n{_again(task, by_agent)}\n```"
