@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from torch.nn.parameter import is_lazy
 
 WARM_UPS = 3
 """Calls before a capture: libraries allocate, and compilers compile, in the first ones."""
@@ -70,7 +71,8 @@ def captured(program: Callable[[], None], restore: Callable[[], None], machinery
 def places(module: torch.nn.Module) -> tuple[int, ...]:
     """Where a module's tensors lie. What was captured goes on reading them there when the module has got others, as by
     `load_from_vector` or by a way to another device and back."""
-    return tuple(tensor.data_ptr() for tensor in (*module.parameters(), *module.buffers()))
+    tensors = (*module.parameters(), *module.buffers())
+    return tuple(0 if is_lazy(tensor) else tensor.data_ptr() for tensor in tensors)
 
 
 @lru_cache

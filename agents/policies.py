@@ -180,11 +180,14 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         self._begin_versions()
 
     def __getstate__(self) -> dict[str, Any]:
-        # The last action's distribution hangs on the graph of its gradient, which can't be copied.
+        # The last action's distribution hangs on the graph of its gradient, which can't be copied; so does gSDE's noise.
         action_dist = copy.copy(self.action_dist)
-        for name in ("distribution", "_latent_sde"):
+        for name in ("distribution", "_latent_sde", "weights_dist"):
             if hasattr(action_dist, name):
                 setattr(action_dist, name, None)
+        for name in ("exploration_mat", "exploration_matrices"):
+            if hasattr(action_dist, name):
+                setattr(action_dist, name, getattr(action_dist, name).detach())
         return self.__dict__ | {"action_dist": action_dist}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

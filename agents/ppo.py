@@ -205,8 +205,11 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     # --- set-up, save and load ---
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `copy` and `pickle`: without the programs, which are of this model's tensors. A copy makes its own."""
-        return vars(self) | {"_rollout": None, "_gradient": None}
+        """For `copy` and `pickle`: without the programs, which are of this model's tensors, and without the logger,
+        which has files open. A copy makes its own when it learns."""
+        state = vars(self) | {"_rollout": None, "_gradient": None, "_custom_logger": False}
+        state.pop("_logger", None)
+        return state
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
@@ -267,7 +270,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         return self.policy_aliases[policy_name]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        check_whole("n_epochs", self.n_epochs)
         if self.rollout_buffer is None:
+            if self.n_steps % self._segment_length:  # they were set since
+                self._segment_length = fit_segments(
+                    self.n_steps, self.n_envs, self.batch_size, self.n_epochs, self.segment_length
+                )
             core = self.policy.core
             self.rollout_buffer = SegmentRolloutBuffer(
                 self.n_steps,
@@ -520,7 +528,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         tensor_env = tensor_env_of(env, self.device)
         weights_at = places(self.policy)
         if self._rollout is None or self._rollout.env is not (tensor_env or env) or self._weights_at != weights_at:
-            self._weights_at = weights_at
+            # Should making it fail, the one of before isn't gone on with.
+            self._rollout, self._weights_at = None, weights_at
             if self.rollout_buffer.keep_masks(uses_masks(env, self.use_masking)):
                 self._gradient = None
             parts = self.policy, self.rollout_buffer, self._statistics
@@ -578,11 +587,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         """Updates the policy from the rollout: `n_epochs` passes over its segments.
 
         Raises:
-            ValueError: for an argument that was set since to what it can't be.
             FloatingPointError: if a loss or weight isn't finite. Gradients that aren't are left out, so that the model
                 is as good as it was, but for these.
         """
-        check_whole("n_epochs", self.n_epochs)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._keep_schedules()

@@ -34,8 +34,7 @@ class SharedArrays:
     Attributes:
         observations: An array (n_envs, …) for each part of a Dict, or one under the empty name.
         final_observations: The like, for the last observations of episodes that ended in a step.
-        actions: (n_envs, …), of the space's dtype; those of a Box of whole numbers, of which an agent gives fractions,
-            float64.
+        actions: (n_envs, …), of the space's dtype.
         rewards: (n_envs,) float32.
         dones: (n_envs,) bool.
     """
@@ -142,8 +141,7 @@ def _layout(
     """Start in bytes, shape and dtype of each array, and the size of all."""
     parts = _parts(observations).items()
     entries = {f"{mark}{name}": (part.shape or (), part.dtype) for mark in (_NOW, _FINAL) for name, part in parts}
-    whole_box = isinstance(actions, spaces.Box) and np.issubdtype(actions.dtype, np.integer)
-    entries |= {"actions": (actions.shape or (), np.dtype(np.float64) if whole_box else actions.dtype)}
+    entries |= {"actions": (actions.shape or (), actions.dtype)}
     entries |= {"rewards": ((), np.dtype(np.float32)), "dones": ((), np.dtype(np.bool_))}
     layout, size = {}, 0
     for name, (shape, dtype) in entries.items():

@@ -133,9 +133,7 @@ class WorkerVecEnv(VecEnv):
         actions = np.asarray(actions)
         if actions.shape != target.shape:
             raise ValueError(f"actions of group {group} must have the shape {target.shape}, not {actions.shape}")
-        # Stable-Baselines3's agents give the bits of a MultiBinary as floats.
-        bits = isinstance(self.action_space, spaces.MultiBinary) and bool(np.isin(actions, (0, 1)).all())
-        if not bits and not np.can_cast(actions.dtype, target.dtype, "same_kind"):
+        if not self._takes(actions, target.dtype):
             raise ValueError(f"actions must be {target.dtype}, not {actions.dtype}")
         target[...] = actions
         with self._closed_on_failure():
@@ -143,6 +141,14 @@ class WorkerVecEnv(VecEnv):
                 if handle.groups[group]:
                     handle.step(group)
         self._pending[group] = True
+
+    def _takes(self, actions: np.ndarray, dtype: np.dtype[Any]) -> bool:
+        """Whether actions are what they were once they are of this dtype, that of their space."""
+        if isinstance(self.action_space, spaces.Box):
+            return np.can_cast(actions.dtype, dtype, "same_kind")
+        # Stable-Baselines3's agents give choices as int64, whatever the space has, and a MultiBinary's bits as floats.
+        kinds = "biuf" if isinstance(self.action_space, spaces.MultiBinary) else "iu"
+        return actions.dtype.kind in kinds and bool((actions.astype(dtype) == actions).all())
 
     def receive(self, group: int) -> VecEnvStepReturn:
         """Wait for the step that `send` started.

@@ -40,7 +40,7 @@ class Page(NamedTuple):
     text: str
     """Its lines end in a line feed, whatever the file's do."""
     line_end: str
-    """The file's."""
+    """The file's, or that of most of its lines."""
 
     def write(self, parts: Mapping[Block, str]) -> None:
         """Writes the page with these parts in it, whole or not at all."""
@@ -61,7 +61,7 @@ def read(path: Path) -> Page:
     """
     with user_errors(UnicodeDecodeError, prefix=f"--page {path} must be UTF-8: "):
         text = path.read_bytes().decode() if path.exists() else _NEW
-    line_end = "\r\n" if "\r\n" in text else "\n"
+    line_end = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
     text = text.replace("\r\n", "\n")
     places: list[tuple[int, int]] = []
     for block in _BLOCKS:

@@ -13,6 +13,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from agents import ExpireSpanPPO, MiniGridExtractor
@@ -164,8 +165,30 @@ def test_programs_are_made_anew_for_weights_that_lie_elsewhere() -> None:
     assert model._rollout_in(model.env) is rollout
     assert gradient.fits(gradient._settings)
     model.policy.load_from_vector(model.policy.parameters_to_vector())
-    assert model._rollout_in(model.env) is not rollout
     assert not gradient.fits(gradient._settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agents.ppo.HostRollout", None)  # as when there is no memory for another one
+        with pytest.raises(TypeError):
+            model._rollout_in(model.env)
+    assert model._rollout_in(model.env) is not rollout
+
+
+class LazyExtractor(BaseFeaturesExtractor):
+    """Whose weights have no size before the first observation."""
+
+    def __init__(self, observation_space: spaces.Space[Any]) -> None:
+        super().__init__(observation_space, 16)
+        self.layer = nn.LazyLinear(16)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """One layer."""
+        return self.layer(observations)
+
+
+def test_weights_that_are_made_late() -> None:
+    """Would catch: a look at weights that lie nowhere yet."""
+    kwargs = {"features_extractor_class": LazyExtractor, "ortho_init": False}
+    clock_model(policy_kwargs=kwargs).learn(2 * 32 * 3)
 
 
 def test_sizes_that_are_set_once_a_model_has_learned() -> None:
@@ -177,10 +200,16 @@ def test_sizes_that_are_set_once_a_model_has_learned() -> None:
     with pytest.raises(ValueError, match=r"n_steps=64 can't change once the model has learned: it was 32; save the"):
         model.learn(rollout, reset_num_timesteps=False)
     model.n_steps, model.n_epochs = 32, 0
+    steps = model.num_timesteps
     with pytest.raises(ValueError, match="n_epochs=0 must be a whole number, at least 1"):
         model.learn(rollout, reset_num_timesteps=False)
+    assert model.num_timesteps == steps
     model.n_epochs = 1
     model.learn(rollout, reset_num_timesteps=False)
+    fresh = clock_model(segment_length=None)
+    fresh.n_steps = 24
+    fresh.learn(24 * fresh.n_envs)
+    assert fresh.rollout_buffer.values.shape == (24, fresh.n_envs)
 
 
 def test_observations_that_are_no_numbers() -> None:

@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from torch import nn
@@ -457,10 +457,13 @@ def test_exploration_cannot_change(tmp_path: Path, action_space: spaces.Space[An
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_copy_learns_as_the_original_would(copied: Callable[[Any], Any]) -> None:
+@pytest.mark.parametrize("logs", [False, True])
+def test_a_copy_learns_as_the_original_would(copied: Callable[[Any], Any], logs: bool, tmp_path: Path) -> None:
     """Would catch: a copy whose optimiser steps for ever along the gradient that the original had when it was copied,
     since the program of a minibatch is the original's; one that can't be made after `learn`; one that moves it."""
     model = new(batched())
+    if logs:
+        model.set_logger(configure(str(tmp_path), ["stdout", "tensorboard"]))
     model.learn(2 * 32 * 4)
     before = model.policy.parameters_to_vector()
     learned = []
@@ -472,6 +475,16 @@ def test_a_copy_learns_as_the_original_would(copied: Callable[[Any], Any]) -> No
         learned.append(one.policy.parameters_to_vector())
     assert (learned[0] == learned[1]).all()
     assert (learned[0] != before).any()
+
+
+def test_a_copy_explores_on_its_own() -> None:
+    """Would catch: a model with gSDE that can't be copied, since its noise hangs on the graph of a gradient."""
+    model = new(DummyVecEnv([lambda: ClockEnv(box(3), box(2))] * 4), use_sde=True)
+    for _ in range(2):
+        one = copy.deepcopy(model)
+        assert (one.predict(np.ones((4, 3), np.float32))[0] == model.predict(np.ones((4, 3), np.float32))[0]).all()
+        one.learn(32 * 4)
+        model.learn(32 * 4)
 
 
 def test_other_policy_kwargs_than_the_files(tmp_path: Path) -> None:

@@ -152,10 +152,18 @@ def test_wrong_actions_are_refused(make: Make) -> None:
     assert env.step(np.zeros(3, np.int32))[2].tolist() == [False] * 3
 
 
-@pytest.mark.parametrize("space", [spaces.MultiBinary(3), spaces.Box(0, 5, (2,), np.int64), spaces.Box(0, 1, (2,))])
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.MultiBinary(3),
+        spaces.MultiDiscrete([2, 3], np.uint8),
+        spaces.Discrete(3, dtype=np.int32),
+        spaces.Box(0, 1, (2,)),
+    ],
+    ids=lambda space: type(space).__name__,
+)
 def test_actions_as_an_agent_gives_them(make: Make, space: gym.Space[Any]) -> None:
-    """Catches: actions of Stable-Baselines3's PPO that are refused here and taken by its own vectors, or that lose
-    their fractions on the way."""
+    """Catches: actions of Stable-Baselines3's PPO that are refused here and taken by its own vectors."""
     envs: list[Callable[[], gym.Env[Any, Any]]] = [partial(EchoEnv, space)] * 3
     ours, theirs = make(envs, n_workers=1), DummyVecEnv(envs)
     agent = PPO("MlpPolicy", theirs, n_steps=2, batch_size=2, seed=0, device="cpu")
@@ -166,9 +174,26 @@ def test_actions_as_an_agent_gives_them(make: Make, space: gym.Space[Any]) -> No
     for env in (ours, theirs):
         env.reset()
     np.testing.assert_array_equal(ours.step(drawn)[1], theirs.step(drawn)[1])
-    if isinstance(space, spaces.MultiBinary):
-        with pytest.raises(ValueError, match="actions must be int8, not float32"):
-            ours.step(drawn + np.float32(0.5))
+
+
+@pytest.mark.parametrize(
+    ("space", "actions"),
+    [
+        (spaces.MultiBinary(3), np.full((2, 3), 0.5, np.float32)),
+        (spaces.MultiBinary(3), np.full((2, 3), 256)),
+        (spaces.Discrete(3, dtype=np.uint8), np.array([256, 0])),
+        # A Box of whole numbers: fractions would be lost, and whole ones come as they are.
+        (spaces.Box(0, 5, (2,), np.int64), np.full((2, 2), 0.5, np.float32)),
+    ],
+)
+def test_actions_that_would_be_others_are_refused(make: Make, space: gym.Space[Any], actions: np.ndarray) -> None:
+    """Catches: fractions cut off, or numbers that wrap around, on the way to a worker."""
+    env = make([partial(EchoEnv, space)] * 2, n_workers=1)
+    env.reset()
+    with pytest.raises(ValueError, match=f"^actions must be {space.dtype}, not {actions.dtype}$"):
+        env.step(actions)
+    whole = np.ones_like(env.action_space.sample())[None].repeat(2, axis=0)
+    assert env.step(whole)[1].tolist() == [whole[0].sum()] * 2
 
 
 def test_attributes_methods_wrappers(make: Make) -> None:
