@@ -180,7 +180,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         self._begin_versions()
 
     def __getstate__(self) -> dict[str, Any]:
-        # The last action's distribution hangs on the graph of its gradient, which can't be copied; so does gSDE's noise.
+        # The last action's distribution hangs on the graph of its gradient, which can't be copied; so does gSDE's.
         action_dist = copy.copy(self.action_dist)
         for name in ("distribution", "_latent_sde", "weights_dist"):
             if hasattr(action_dist, name):
