@@ -10,6 +10,8 @@ from jaxtyping import Shaped
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from agents.checkpoint import register
+
 
 class MiniGridExtractor(BaseFeaturesExtractor):
     """Embeds MiniGrid's codes: what stands in a cell, its colour and its state are names, not intensities.
@@ -66,3 +68,6 @@ def is_minigrid_codes(space: gym.Space[Any]) -> bool:
         and bool((space.low == 0).all())
         and bool((space.high < 64).all())
     )
+
+
+register(MiniGridExtractor.__name__, MiniGridExtractor)

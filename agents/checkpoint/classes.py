@@ -8,7 +8,6 @@ from torch import nn, optim
 
 from agents.checkpoint.errors import CheckpointError, shown
 from agents.checkpoint.tree import Tree, fields
-from agents.extractors import MiniGridExtractor
 
 _registered: dict[str, type[Any]] = {}
 
@@ -71,6 +70,6 @@ def class_from_tree(tree: Tree, classes: Mapping[str, type[Any]] | None = None) 
 for _cls in (
     *(nn.Tanh, nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.LeakyReLU),
     *(optim.Adam, optim.AdamW, optim.RMSprop, optim.SGD),
-    *(FlattenExtractor, NatureCNN, CombinedExtractor, MiniGridExtractor),
+    *(FlattenExtractor, NatureCNN, CombinedExtractor),
 ):
     register(_cls.__name__, _cls)
