@@ -1,5 +1,6 @@
 """Spaces that Stable-Baselines3 takes, and then fails on or acts wrongly in: refused, with what would be right."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -26,9 +27,7 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any], nature_c
     """
     _check_choices("actions", actions)
     get_obs_shape(observations)
-    parts = observations.spaces if isinstance(observations, spaces.Dict) else {"": observations}
-    for name, part in parts.items():
-        what = f"observations[{name!r}]" if name else "observations"
+    for _, what, part in _parts(observations):
         _check_choices(what, part)
         if isinstance(part, spaces.Box) and part.shape == ():
             raise ValueError(f"{what} are numbers without a dimension, {part}: make them vectors of one, by a wrapper")
@@ -45,11 +44,9 @@ def check_numbers(observations: gym.Space[Any]) -> None:
     Raises:
         ValueError: for these, such as a text.
     """
-    parts = observations.spaces if isinstance(observations, spaces.Dict) else {"": observations}
-    for name, part in parts.items():
+    for _, what, part in _parts(observations):
         # Nested ones SB3 refuses itself.
         if not isinstance(part, (*_NUMBERS, spaces.Dict, spaces.Tuple)):
-            what = f"observations[{name!r}]" if name else "observations"
             raise ValueError(
                 f"{what} are of a {type(part).__name__}, which no policy reads: leave them out by a wrapper; "
                 f"envs.make_env(...) makes MiniGrid's environments, and ours in its style, without their mission"
@@ -66,15 +63,22 @@ def check_observed(space: gym.Space[Any], observed: Any) -> None:
     Raises:
         ValueError: for these.
     """
-    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-    for name, part in parts.items():
+    for name, what, part in _parts(space):
         dtype = np.asarray(observed[name] if name else observed).dtype
         if isinstance(part, spaces.Box) and part.dtype == np.uint8 and np.issubdtype(dtype, np.floating):
-            what = f"observations[{name!r}]" if name else "observations"
             raise ValueError(
                 f"{what} are {dtype}, and their space says uint8. VecNormalize leaves a space as it is unless it is an "
                 f"image's: give it norm_obs=False, or norm_obs_keys without these, or make them floats before it"
             )
+
+
+def _parts(observations: gym.Space[Any]) -> Iterator[tuple[str, str, gym.Space[Any]]]:
+    """The parts of a dictionary, by name and what an error calls them; another space as one part without a name."""
+    if not isinstance(observations, spaces.Dict):
+        yield "", "observations", observations
+        return
+    for name, part in observations.spaces.items():
+        yield name, f"observations[{name!r}]", part
 
 
 def _check_choices(what: str, space: gym.Space[Any]) -> None:

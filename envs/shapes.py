@@ -10,6 +10,11 @@ import numpy as np
 from gymnasium import spaces
 
 
+def parts_of(space: gym.Space[Any]) -> Mapping[str, gym.Space[Any]]:
+    """The parts of a Dict by name; another space under the empty name."""
+    return space.spaces if isinstance(space, spaces.Dict) else {"": space}
+
+
 def check_shape(observation: Any, wanted: tuple[int, ...], name: str = "") -> None:
     """Looks at an observation, or a part of one. A bare number may stand for an array of one number.
 
@@ -27,9 +32,7 @@ class ShapesChecked(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        space = env.observation_space
-        parts: Mapping[str, gym.Space[Any]] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-        self._shapes = {name: part.shape or () for name, part in parts.items()}
+        self._shapes = {name: part.shape or () for name, part in parts_of(env.observation_space).items()}
 
     def _check(self, observation: Any) -> None:
         for name, shape in self._shapes.items():

@@ -4,7 +4,6 @@ import contextlib
 import mmap
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from envs.shapes import check_shape
+from envs.shapes import check_shape, parts_of
 
 _SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _KINDS = "Box, Discrete, MultiDiscrete or MultiBinary"
@@ -93,7 +92,7 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
     """
     if not isinstance(actions, _SIMPLE):
         raise ValueError(f"{type(actions).__name__} actions can't be shared between processes, only {_KINDS}")
-    for name, part in _parts(observations).items():
+    for name, part in parts_of(observations).items():
         if not isinstance(part, _SIMPLE):
             where = f" in {name!r}" if name else ""
             raise ValueError(
@@ -131,15 +130,11 @@ def _zeros(size: int, folder: Path | None) -> Path:
     return path
 
 
-def _parts(space: gym.Space[Any]) -> Mapping[str, gym.Space[Any]]:
-    return space.spaces if isinstance(space, spaces.Dict) else {"": space}
-
-
 def _layout(
     n_envs: int, observations: gym.Space[Any], actions: gym.Space[Any]
 ) -> tuple[dict[str, tuple[int, tuple[int, ...], np.dtype[Any]]], int]:
     """Start in bytes, shape and dtype of each array, and the size of all."""
-    parts = _parts(observations).items()
+    parts = parts_of(observations).items()
     entries = {f"{mark}{name}": (part.shape or (), part.dtype) for mark in (_NOW, _FINAL) for name, part in parts}
     entries |= {"actions": (actions.shape or (), actions.dtype)}
     entries |= {"rewards": ((), np.dtype(np.float32)), "dones": ((), np.dtype(np.bool_))}

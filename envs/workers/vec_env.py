@@ -144,6 +144,8 @@ class WorkerVecEnv(VecEnv):
 
     def _takes(self, actions: np.ndarray, dtype: np.dtype[Any]) -> bool:
         """Whether actions are what they were once they are of this dtype, that of their space."""
+        if np.can_cast(actions.dtype, dtype):
+            return True  # as almost always, without a look at each
         if isinstance(self.action_space, spaces.Box):
             return np.can_cast(actions.dtype, dtype, "same_kind")
         # Stable-Baselines3's agents give choices as int64, whatever the space has, and a MultiBinary's bits as floats.
