@@ -25,8 +25,8 @@ _MEMORIES: Mapping[str, Memory] = {
     # sb3-contrib's has of the task's core the width of the encoder alone.
     recurrent_ppo.NAME: "lstm",
 }
-COMPARED = tuple(_MEMORIES)
-"""Those that the table of all tasks has a column for."""
+COMPARED = tuple(name for name in _MEMORIES if name != PLAIN)
+"""Those that the table of all tasks has a column for, each memory once."""
 _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""
 _BUDGETS = {f"expire-span-{budget}": budget for budget in (1, 2, 4, 8, 16)}

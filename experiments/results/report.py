@@ -115,14 +115,15 @@ def _again(task: str, by_agent: dict[str, list[RunRecord]]) -> str:
 
 
 def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
-    """A table of all tasks by the agents that aren't one of a sweep; below it the picture of those tasks that have
-    sweeps, drawn into its place in this folder."""
+    """A table of all tasks by the agents that are compared; below it the picture of those tasks that have sweeps, drawn
+    into its place in this folder."""
     if not of_task:
         return ""
     columns = [name for name in agents.COMPARED if any(name in _by_agent(results) for results in of_task.values())]
     rows, swept = [], []
     for results in of_task.values():
-        definition, by_agent = results[0][0].definition, _by_agent(results)
+        definition = results[0][0].definition
+        by_agent = {agent: records for agent, records in _by_agent(results).items() if agent != agents.PLAIN}
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
         rows.append([definition.title.replace("|", "\\|"), definition.measure.replace("_", " "), *scores])
         if by_agent.keys() - set(agents.COMPARED):
