@@ -121,17 +121,23 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
         return ""
     columns = [name for name in agents.COMPARED if any(name in _by_agent(results) for results in of_task.values())]
     rows, swept = [], []
+    at_goal: dict[str, list[bool]] = {name: [] for name in columns}
     for results in of_task.values():
         definition = results[0][0].definition
         by_agent = {agent: records for agent, records in _by_agent(results).items() if agent != agents.PLAIN}
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
         rows.append([definition.title.replace("|", "\\|"), definition.measure.replace("_", " "), *scores])
+        for name in columns:
+            at_goal[name] += _at_goal(definition, by_agent.get(name, []))
         if by_agent.keys() - set(agents.COMPARED):
             swept.append((definition, by_agent))
+    counts = [f"{sum(seeds)} of {len(seeds)}" if seeds else "" for seeds in at_goal.values()]
+    rows.append(["**all of them**", "seeds at the goal", *counts])
     how = (
         "Interquartile means over the seeds (of five they leave out the worst and the best, of three none; so the "
         "worst seed is named where it is worse); in brackets the live memories of a step and layer, and the number of "
-        "seeds. Bold: all seeds are at the goal that the task has in training, which its table names."
+        "seeds. Bold: all seeds are at the goal that the task has in training, which its table names. The last row "
+        "counts those that are, of all that there are."
     )
     parts = [_table(["task", "judged by", *columns], rows), how]
     if swept:
@@ -153,10 +159,19 @@ def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
     in_brackets = f"{live}; {len(records)}" if live else f"{len(records)}"
     # A mean between quartiles doesn't see a single seed that failed.
     worst = "" if lowest == score else f", lowest {lowest}"
-    goal = definition.goal_of_measure
-    if goal is not None and all(each is not None and each >= goal for each in scores):
+    at_goal = _at_goal(definition, records)
+    if at_goal and all(at_goal):
         score = f"**{score}**"
     return f"{score}{worst} ({in_brackets})"
+
+
+def _at_goal(definition: ResultsTask, records: Sequence[RunRecord]) -> list[bool]:
+    """Of each seed whether it is at the goal, where what is judged has one."""
+    goal = definition.goal_of_measure
+    if goal is None:
+        return []
+    scores = [record.evaluation[definition.measure] for record in records]
+    return [score is not None and score >= goal for score in scores]
 
 
 def _levels(records: Sequence[RunRecord]) -> str:

@@ -280,14 +280,18 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
 
 def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
     """Catches: prose between the two parts that is eaten, a sweep without its picture, an agent in bold of which a seed
-    is below the goal, or none though all are at it."""
+    is below the goal, or none though all are at it, a count that doesn't
+    see it."""
     names = ("expire-span", "transformer-xl-8")
     assert cli(*words(folder, names=names)).status == 0
     assert cli(*words(folder, "--report", names=names)).status == 0
     page, picture = folder / "RESULTS.md", folder / "docs" / "at-a-glance.png"
     page.write_text(page.read_text().replace(AT_A_GLANCE.end, f"{AT_A_GLANCE.end}\nBetween.\n"))
     # The goal is 0.01.
-    for rates, said in (((0.5, 0.01), "**0.255**, lowest 0.010 ("), ((0.5, 0.0), "0.250, lowest 0.000 (")):
+    for rates, said, count in (
+        ((0.5, 0.01), "**0.255**, lowest 0.010 (", "2 of 2"),
+        ((0.5, 0.0), "0.250, lowest 0.000 (", "1 of 2"),
+    ):
         for seed, rate in enumerate(rates):
             path = folder / "data" / "short" / "expire-span" / f"seed{seed}.json"
             record = json.loads(path.read_text())
@@ -297,6 +301,7 @@ def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
         glance, tables = page.read_text().split("Between.")
         assert TABLES.begin in tables
         assert f"| a short corridor | success rate | {said}" in glance
+        assert f"| **all of them** | seeds at the goal | {count} |" in glance
         assert "(docs/at-a-glance.png)" in glance
         assert picture.stat().st_size > 10_000
     picture.unlink()
