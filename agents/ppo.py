@@ -4,10 +4,10 @@ import io
 import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal, TypeVar
+from typing import IO, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from agents.host_rollout import HostRollout
 from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics, statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
+from agents.precision import Precision, computing
 from agents.rollout import SegmentRolloutBuffer, check_whole, fit_segments, segments_of
 from agents.saving.model import model_from_tree, model_to_tree, restore_parameters
 from agents.saving.place import load_tree, save_tree
@@ -40,7 +41,6 @@ from agents.saving.training import resume_training, training_to_tree
 from agents.space_checks import check_numbers, check_observed, check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
-from agents.unvalidated import unvalidated
 
 Self = TypeVar("Self", bound="ExpireSpanPPO")
 
@@ -141,7 +141,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         read_loss_coef: float = 1e-3,
         memory_budget: float | Schedule | None = None,
         forget_at_success: float | None = None,
-        precision: Literal["float32", "tf32", "bf16"] = "float32",
+        precision: Precision = "float32",
         compile: bool | None = None,
         cuda_graphs: bool = True,
     ) -> None:
@@ -671,24 +671,9 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.policy.optimizer.step()
         return True
 
-    @contextmanager
-    def _precise(self) -> Iterator[None]:
-        """Within this block, matrix products have the precision asked for, and distributions aren't looked at."""
-        try:
-            before = torch.get_float32_matmul_precision()
-        except RuntimeError as error:
-            raise ValueError(
-                f"PyTorch's own fp32_precision settings (torch.backends.…) exclude precision={self.precision!r}, which "
-                f"says the same by torch.set_float32_matmul_precision: leave them as they are at the start"
-            ) from error
-        torch.set_float32_matmul_precision("highest" if self.precision == "float32" else "high")
-        try:
-            # No cache of weights cast before: a captured graph would go on reading them.
-            bf16 = self.precision == "bf16"
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False), unvalidated():
-                yield
-        finally:
-            torch.set_float32_matmul_precision(before)
+    def _precise(self) -> AbstractContextManager[None]:
+        """A block in which the model computes with its precision, and a callback doesn't."""
+        return computing(self.device, self.precision)
 
     def _spent(self, rollout: float = 0.0, waited: float = 0.0, update: float = 0.0) -> None:
         """Counts seconds; those of a rollout that weren't waited for environments are acting's."""

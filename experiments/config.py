@@ -25,6 +25,7 @@ Switch = Annotated[bool, FlagCreatePairsOff]
 """What a command is told to do, off unless it is; other flags have a `--no-` beside them: a preset may set either."""
 
 Memory = Literal["expiring", "transformer-xl", "lstm", "gru", "none"]
+Precision = Literal["float32", "tf32", "bf16"]
 
 
 def values(config: "EnvConfig | CoreConfig | AgentConfig") -> dict[str, Any]:
@@ -209,7 +210,7 @@ class AgentConfig:
     forget_at_success: float | None = None
     """Success rate of the newest --stats-window-size episodes from which memory is charged for; while fewer succeed,
     nothing is, whatever the budget. None charges from the start."""
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    precision: Precision = "float32"
     """Precision of matrix products; tf32 is faster on CUDA, for bf16 see docs/benchmarks.md. Spans, ages, masks and
     attention's scores are float32 in each."""
     compile: bool | None = None
@@ -433,7 +434,7 @@ class BenchConfig:
     segment_length: int | None = None
     """Steps that go through the core in one call while training; None takes the largest divisor of --n-steps up to
     64."""
-    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    precision: Precision = "float32"
     """Precision of our agent's matrix products; the other agents' is PyTorch's default, float32."""
     compile: bool | None = None
     """Whether our agent compiles its acting and loss; None does on CUDA. RecurrentPPO can't."""
