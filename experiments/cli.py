@@ -24,6 +24,7 @@ from experiments.config import (
     TuneConfig,
 )
 from experiments.errors import PROGRAM, UserError, print_warning
+from experiments.whole_numbers import REGISTRY
 
 Command = (
     TrainConfig | EvaluateConfig | RecordConfig | CurvesConfig | TasksConfig | BenchConfig | TuneConfig | ResultsConfig
@@ -89,6 +90,7 @@ def parse(words: list[str]) -> Command:
         description="Train, evaluate and record an agent whose memory expires; --version says which this is.",
         args=words,
         config=(tyro.conf.OmitArgPrefixes,),
+        registry=REGISTRY,
     )
     if isinstance(command, TrainConfig):
         command = _with_base(command, base)

@@ -16,11 +16,12 @@ from agents import ExpireSpanPPO, MiniGridExtractor
 from agents.cores import core_maker
 from experiments import presets
 from experiments.arguments import merged, parse_pairs
-from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.config import AgentConfig, CoreConfig, EnvConfig, ResultsConfig, TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import UserError, near_misses
 from experiments.model import build_model, policy_kwargs
 from experiments.runs import config_from_dict
+from experiments.whole_numbers import whole_number
 from expire_span import ExpireSpanCore
 from tests.experiments.conftest import Cli
 
@@ -105,6 +106,24 @@ def test_pairs() -> None:
         with pytest.raises(UserError, match="NAME=VALUE"):
             parse_pairs((wrong,), "--x")
     assert merged(("a=1", "b=2"), ("b=3", "c=4"), "--x") == ("a=1", "b=3", "c=4")
+
+
+def test_whole_numbers() -> None:
+    """Catches: 1e6 refused, though it says a million; a fraction that is cut off; a number of a list, or one that may
+    be None, that is read by another rule."""
+    from experiments.cli import parse
+
+    config = parse(["train", "--total-timesteps", "2.5e6", "--n-envs", "1_6", "--segment-length", "3.2e1"])
+    assert isinstance(config, TrainConfig)
+    assert (config.total_timesteps, config.env.n_envs, config.agent.segment_length) == (2_500_000, 16, 32)
+    matrix = parse(["results", "--seeds", "0", "1e2"])
+    assert isinstance(matrix, ResultsConfig)
+    assert matrix.seeds == (0, 100)
+    for wrong in ("1.5", "1e-3", "inf", "nan", "million", "", "1e400"):
+        with pytest.raises(ValueError, match="is no whole number, such as 1000000 or 1e6"):
+            whole_number(wrong)
+    with pytest.raises(SystemExit):
+        parse(["train", "--total-timesteps", "1.5"])
 
 
 def test_near_misses() -> None:

@@ -1,0 +1,38 @@
+"""Whole numbers of the command line: 1000000, 1_000_000 or 1e6."""
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+REGISTRY = ConstructorRegistry()
+"""For `tyro.cli`."""
+
+
+def whole_number(word: str) -> int:
+    """The number that a word says.
+
+    Raises:
+        ValueError: if it says none, or one that isn't whole.
+    """
+    try:
+        return int(word)
+    except ValueError:
+        pass
+    try:
+        number = float(word)
+        if number == int(number):
+            return int(number)
+    except (ValueError, OverflowError):  # no number; infinite, or none at all
+        pass
+    raise ValueError(f"{word!r} is no whole number, such as 1000000 or 1e6")
+
+
+@REGISTRY.primitive_rule
+def _rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+    if info.type is not int:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda words: whole_number(words[0]),
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    )
