@@ -4,11 +4,12 @@ import math
 import sys
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from agents.cores.sizes import LARGEST
+from agents.precision import Precision
 
-PRECISIONS = ("float32", "tf32", "bf16")
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 class Allowed(NamedTuple):

@@ -26,6 +26,7 @@ import envs
 from agents import ExpireSpanPPO
 from experiments import contrib
 from experiments.errors import UserError, say
+from experiments.whole_numbers import REGISTRY
 
 Task = Literal["cartpole", "pendulum"]
 Agent = Literal["expire-span", "no-memory", "recurrent-ppo"]
@@ -207,7 +208,7 @@ def classic(config: ClassicConfig) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(classic(tyro.cli(ClassicConfig, description=ClassicConfig.__doc__)))
+        sys.exit(classic(tyro.cli(ClassicConfig, description=ClassicConfig.__doc__, registry=REGISTRY)))
     except UserError as error:
         say(f"error: {error}")
         sys.exit(2)

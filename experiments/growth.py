@@ -15,6 +15,7 @@ from typing import NamedTuple
 import tyro
 
 from experiments.errors import UserError, status_after
+from experiments.whole_numbers import REGISTRY
 
 FLAGS = (
     *("--env", "MiniGrid-MemoryS7-v0", "--env-args", "agent_view_size=3", "--vec-env", "batched", "--n-envs", "64"),
@@ -113,7 +114,7 @@ def report(run_dir: Path, looks: list[Look], warm: int) -> str:
 
 def main() -> None:
     """Runs the program."""
-    config = tyro.cli(GrowthConfig)
+    config = tyro.cli(GrowthConfig, registry=REGISTRY)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         print(report(run_dir, watched(run_dir, config.total_timesteps), config.warm))

@@ -7,7 +7,7 @@ REGISTRY = ConstructorRegistry()
 
 
 def whole_number(word: str) -> int:
-    """The number that a word says.
+    """The number that a word says; one with a point or an exponent as a float has it.
 
     Raises:
         ValueError: if it says none, or one that isn't whole.

@@ -26,7 +26,7 @@ _MEMORIES: Mapping[str, Memory] = {
     recurrent_ppo.NAME: "lstm",
 }
 COMPARED = tuple(name for name in _MEMORIES if name != PLAIN)
-"""Those that the table of all tasks has a column for, each memory once."""
+"""Those that the table of all tasks has a column for: each memory once, and the agent that isn't ours."""
 _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""
 _BUDGETS = {f"expire-span-{budget}": budget for budget in (1, 2, 4, 8, 16)}

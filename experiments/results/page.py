@@ -25,7 +25,7 @@ class Block(NamedTuple):
 AT_A_GLANCE = Block(
     "<!-- results at a glance: made by `expire-span results --report` -->", "<!-- results at a glance: end -->"
 )
-"""All tasks by all agents, and how many memories they take."""
+"""All tasks by each memory, and how many live memories they take."""
 TABLES = Block("<!-- results: made by `expire-span results --report` -->", "<!-- results: end -->")
 """Each task's table and picture."""
 

@@ -115,11 +115,11 @@ def _again(task: str, by_agent: dict[str, list[RunRecord]]) -> str:
 
 
 def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
-    """A table of all tasks by the agents that are compared; below it the picture of those tasks that have sweeps, drawn
-    into its place in this folder."""
-    if not of_task:
-        return ""
+    """A table of all tasks by the agents that are compared, if there are results of any; below it the picture of those
+    tasks that have sweeps, drawn into its place in this folder."""
     columns = [name for name in agents.COMPARED if any(name in _by_agent(results) for results in of_task.values())]
+    if not columns:
+        return ""
     rows, swept = [], []
     at_goal: dict[str, list[bool]] = {name: [] for name in columns}
     for results in of_task.values():
@@ -131,13 +131,15 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
             at_goal[name] += _at_goal(definition, by_agent.get(name, []))
         if by_agent.keys() - set(agents.COMPARED):
             swept.append((definition, by_agent))
-    counts = [f"{sum(seeds)} of {len(seeds)}" if seeds else "" for seeds in at_goal.values()]
-    rows.append(["**all of them**", "seeds at the goal", *counts])
+    if any(at_goal.values()):
+        counts = [f"{sum(seeds)} of {len(seeds)}" if seeds else "" for seeds in at_goal.values()]
+        rows.append(["**all of them**", "seeds at the goal", *counts])
     how = (
         "Interquartile means over the seeds (of five they leave out the worst and the best, of three none; so the "
         "worst seed is named where it is worse); in brackets the live memories of a step and layer, and the number of "
         "seeds. Bold: all seeds are at the goal that the task has in training, which its table names. The last row "
-        "counts those that are, of all that there are."
+        "counts those that are, of all whose task has a goal of what is judged. `lstm-plain` and sweeps stand in the "
+        "tasks' own tables."
     )
     parts = [_table(["task", "judged by", *columns], rows), how]
     if swept:

@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
+import agents.precision
 import experiments.config
 from agents import ExpireSpanPPO, MiniGridExtractor
 from agents.cores import core_maker
@@ -42,8 +43,9 @@ def test_every_field_has_a_docstring() -> None:
 
 
 def test_agent_settings_are_the_agents_own() -> None:
-    """A default of the command line that drifts from the library's, or an argument that no flag reaches."""
+    """A default of the command line that drifts from the library's, an argument that no flag reaches, or a precision."""
     ours = {field.name: field.default for field in dataclasses.fields(AgentConfig)}
+    assert experiments.config.Precision == agents.precision.Precision
     signature = inspect.signature(ExpireSpanPPO).parameters
     not_settings = {"policy", "env", "tensorboard_log", "policy_kwargs", "verbose", "seed", "device"}
     for name, parameter in signature.items():

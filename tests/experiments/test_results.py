@@ -280,9 +280,9 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
 
 def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
     """Catches: prose between the two parts that is eaten, a sweep without its picture, an agent in bold of which a seed
-    is below the goal, or none though all are at it, a count that doesn't
-    see it."""
-    names = ("expire-span", "transformer-xl-8")
+    is below the goal, or none though all are at it, a count that isn't
+    of its seeds, an LSTM that stands beside itself."""
+    names = ("expire-span", "transformer-xl-8", agents.PLAIN)
     assert cli(*words(folder, names=names)).status == 0
     assert cli(*words(folder, "--report", names=names)).status == 0
     page, picture = folder / "RESULTS.md", folder / "docs" / "at-a-glance.png"
@@ -302,12 +302,16 @@ def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
         assert TABLES.begin in tables
         assert f"| a short corridor | success rate | {said}" in glance
         assert f"| **all of them** | seeds at the goal | {count} |" in glance
+        assert "| task | judged by | expire-span |\n" in glance
+        assert f"| {agents.PLAIN} |" in tables
         assert "(docs/at-a-glance.png)" in glance
         assert picture.stat().st_size > 10_000
     picture.unlink()
-    assert cli(*words(folder, "--report", names=names[:1])).status == 0
-    assert "at-a-glance.png" not in page.read_text()
-    assert not picture.exists()
+    for few, columns in (((names[0], names[2]), True), (names[2:], False)):
+        assert cli(*words(folder, "--report", names=few)).status == 0
+        assert "at-a-glance.png" not in page.read_text()
+        assert ("**all of them**" in page.read_text()) is columns
+        assert not picture.exists()
 
 
 def test_agents_are_told_apart_in_pictures() -> None:
