@@ -43,7 +43,7 @@ def test_every_field_has_a_docstring() -> None:
 
 
 def test_agent_settings_are_the_agents_own() -> None:
-    """A default of the command line that drifts from the library's, an argument that no flag reaches, or a precision."""
+    """A default of the command line that drifts from the library's, an argument that no flag reaches, a precision."""
     ours = {field.name: field.default for field in dataclasses.fields(AgentConfig)}
     assert experiments.config.Precision == agents.precision.Precision
     signature = inspect.signature(ExpireSpanPPO).parameters
