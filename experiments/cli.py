@@ -23,7 +23,7 @@ from experiments.config import (
     TrainConfig,
     TuneConfig,
 )
-from experiments.errors import PROGRAM, UserError, print_warning
+from experiments.errors import PROGRAM, UserError, print_warning, say
 from experiments.whole_numbers import REGISTRY
 
 Command = (
@@ -148,6 +148,11 @@ def _run(command: Command, words: list[str]) -> int:
         case TrainConfig():
             from experiments.train import train
 
+            if all(_value_of(words, flag) is None for flag in ("--preset", "--env", "--resume")):
+                say(
+                    f"note: neither --preset nor --env: {command.env.env_id} with settings that aren't made for it; "
+                    f"`{PROGRAM} tasks` lists presets, which are known to work"
+                )
             return train(command, _program(), words)
         case EvaluateConfig():
             from experiments.evaluate import evaluate

@@ -70,6 +70,15 @@ def test_a_presets_arguments_belong_to_its_environment() -> None:
     assert given.env.env_args == ("agent_view_size=3",)
 
 
+@pytest.mark.parametrize(("words", "is_told"), [((), True), (("--env", "MiniGrid-MemoryS9-v0"), False)])
+def test_a_training_of_nothing_in_particular(cli: Cli, tmp_path: Path, words: tuple[str, ...], is_told: bool) -> None:
+    """Catches: a million steps of a task that nobody asked for, by settings that don't learn it, without a word; or the
+    word where a task was given."""
+    outcome = cli("train", *words, *TINY, "--total-timesteps", 64, "--run-dir", tmp_path / "run")
+    assert outcome.status == 0
+    assert ("neither --preset nor --env" in outcome.err) is is_told
+
+
 def test_training_seeds_stay_below_the_evaluations(cli: Cli, tmp_path: Path) -> None:
     """Would catch: a training environment that starts with an evaluation's seed."""
     outcome = cli("train", "--seed", 10**9 - 1, "--n-envs", 4, "--run-dir", tmp_path / "run")
