@@ -49,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return _run(parse(words), words)
     except UserError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return error.status
     except BrokenPipeError:
         # Whoever read our output has read enough. What Python still wants to flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        say("interrupted")
         return 130
     finally:
         warnings.showwarning = show_warning

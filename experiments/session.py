@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from envs.faults import EnvironmentFault
 from experiments import runs
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
-from experiments.errors import UserError, one_line, user_errors
+from experiments.errors import UserError, one_line, say, user_errors
 from experiments.model import build_model
 
 MAY_CHANGE = {
@@ -109,7 +108,7 @@ def resumed_session(config: TrainConfig) -> Session:
     with user_errors(CheckpointError):
         newest = checkpoints.newest()
     for reason in newest.skipped:
-        print(f"expire-span: note: a newer checkpoint is passed over: {reason}", file=sys.stderr)
+        say(f"note: a newer checkpoint is passed over: {reason}")
     if newest.step >= config.total_timesteps:
         raise UserError(f"{run_dir} has done {newest.step} steps already: give --total-timesteps above that")
     vec_env = _envs(config, device)
@@ -121,7 +120,7 @@ def resumed_session(config: TrainConfig) -> Session:
         vec_env.close()
         raise
     if note is not None:
-        print(f"expire-span: note: {note}", file=sys.stderr)
+        say(f"note: {note}")
     config = dataclasses.replace(config, run_dir=str(run_dir), resume=None, overwrite=False)
     return Session(config, run_dir, device, model, vec_env, resumed=True)
 

@@ -17,7 +17,6 @@ from gymnasium import spaces
 from envs import make_env
 from envs.suites import SUITES, Suite
 from experiments.cli import main
-from experiments.whole_numbers import REGISTRY
 
 _SMALL = (
     *("--dim", "16", "--depth", "1", "--heads", "2", "--slots", "8", "--max-span", "16", "--ramp-length", "4"),
@@ -85,4 +84,4 @@ def print_tables() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(print_tables, registry=REGISTRY))
+    sys.exit(tyro.cli(print_tables))

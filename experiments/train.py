@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from experiments import runs
 from experiments.callbacks import Checkpoints, OurCallback, StopRequest, mean_return, stop_on_signals, success_rate
 from experiments.config import TrainConfig
 from experiments.environments import untested_arguments
-from experiments.errors import user_errors
+from experiments.errors import say, user_errors
 from experiments.faults import ended_by, quiet_threads
 from experiments.learning import learn, open_log
 from experiments.session import Session, new_session, resumed_session
@@ -83,7 +82,7 @@ def train(config: TrainConfig, program: str, arguments: list[str]) -> int:
         config, run_dir = session.config, session.run_dir
         hint = untested_arguments(config.env)
         if hint:
-            print(f"expire-span: note: {hint}", file=sys.stderr)
+            say(f"note: {hint}")
         command = shlex.join([*program.split(), *arguments])
         if session.resumed:
             with user_errors(OSError, prefix=f"{run_dir} can't be written: "):

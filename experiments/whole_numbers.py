@@ -1,5 +1,7 @@
 """Whole numbers of the command line: 1000000, 1_000_000 or 1e6."""
 
+from contextlib import suppress
+
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 REGISTRY = ConstructorRegistry()
@@ -12,16 +14,12 @@ def whole_number(word: str) -> int:
     Raises:
         ValueError: if it says none, or one that isn't whole.
     """
-    try:
+    with suppress(ValueError):
         return int(word)
-    except ValueError:
-        pass
-    try:
+    with suppress(ValueError):
         number = float(word)
-        if number == int(number):
+        if number.is_integer():
             return int(number)
-    except (ValueError, OverflowError):  # no number; infinite, or none at all
-        pass
     raise ValueError(f"{word!r} is no whole number, such as 1000000 or 1e6")
 
 

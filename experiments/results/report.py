@@ -117,22 +117,23 @@ def _again(task: str, by_agent: dict[str, list[RunRecord]]) -> str:
 def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
     """A table of all tasks by the agents that are compared, if there are results of any; below it the picture of those
     tasks that have sweeps, drawn into its place in this folder."""
-    columns = [name for name in agents.COMPARED if any(name in _by_agent(results) for results in of_task.values())]
+    shown = []
+    for results in of_task.values():
+        by_agent = _by_agent(results)
+        by_agent.pop(agents.PLAIN, None)
+        shown.append((results[0][0].definition, by_agent))
+    columns = [name for name in agents.COMPARED if any(name in by_agent for _, by_agent in shown)]
     if not columns:
         return ""
-    rows, swept = [], []
-    at_goal: dict[str, list[bool]] = {name: [] for name in columns}
-    for results in of_task.values():
-        definition = results[0][0].definition
-        by_agent = {agent: records for agent, records in _by_agent(results).items() if agent != agents.PLAIN}
+    rows = []
+    for definition, by_agent in shown:
         scores = [_score(definition, by_agent.get(name, [])) for name in columns]
         rows.append([definition.title.replace("|", "\\|"), definition.measure.replace("_", " "), *scores])
-        for name in columns:
-            at_goal[name] += _at_goal(definition, by_agent.get(name, []))
-        if by_agent.keys() - set(agents.COMPARED):
-            swept.append((definition, by_agent))
-    if any(at_goal.values()):
-        counts = [f"{sum(seeds)} of {len(seeds)}" if seeds else "" for seeds in at_goal.values()]
+    counts = [
+        _count([seed for definition, by_agent in shown for seed in _at_goal(definition, by_agent.get(name, []))])
+        for name in columns
+    ]
+    if any(counts):
         rows.append(["**all of them**", "seeds at the goal", *counts])
     how = (
         "Interquartile means over the seeds (of five they leave out the worst and the best, of three none; so the "
@@ -142,6 +143,7 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
         "tasks' own tables."
     )
     parts = [_table(["task", "judged by", *columns], rows), how]
+    swept = [(definition, by_agent) for definition, by_agent in shown if by_agent.keys() - set(agents.COMPARED)]
     if swept:
         draw_memories_of(folder / GLANCE, swept)
         parts += [
@@ -174,6 +176,11 @@ def _at_goal(definition: ResultsTask, records: Sequence[RunRecord]) -> list[bool
         return []
     scores = [record.evaluation[definition.measure] for record in records]
     return [score is not None and score >= goal for score in scores]
+
+
+def _count(seeds: Sequence[bool]) -> str:
+    """Those that are of all; nothing where there are none."""
+    return f"{sum(seeds)} of {len(seeds)}" if seeds else ""
 
 
 def _levels(records: Sequence[RunRecord]) -> str:

@@ -280,8 +280,8 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
 
 def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
     """Catches: prose between the two parts that is eaten, a sweep without its picture, an agent in bold of which a seed
-    is below the goal, or none though all are at it, a count that isn't
-    of its seeds, an LSTM that stands beside itself."""
+    is below the goal, or none though all are at it, a count that isn't of its seeds, an LSTM that stands beside
+    itself."""
     names = ("expire-span", "transformer-xl-8", agents.PLAIN)
     assert cli(*words(folder, names=names)).status == 0
     assert cli(*words(folder, "--report", names=names)).status == 0
