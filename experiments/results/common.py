@@ -59,7 +59,7 @@ KEY_AGENT = AgentConfig(
 
 
 def quarter_minibatches(agent: AgentConfig) -> Mapping[str, Any]:
-    """What suits a plain LSTM better where the expiring memory learns with `agent`, and a Transformer-XL in one task.
+    """What suits an LSTM better where the expiring memory learns with `agent`, and a Transformer-XL in one task.
 
     The best of four trials with another seed: `agent` as it is, a step size of two fifths, a fifth of the entropy
     bonus, minibatches of a quarter (`experiments/LOG.md`).

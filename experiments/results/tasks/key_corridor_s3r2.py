@@ -1,7 +1,7 @@
 """MiniGrid-KeyCorridorS3R2, in Python's environments."""
 
 from experiments.config import TrainConfig
-from experiments.results.common import KEY_AGENT, MEMORY_CORE, key_corridor
+from experiments.results.common import KEY_AGENT, MEMORY_CORE, key_corridor, quarter_minibatches
 from experiments.results.task import ResultsTask
 
 TASK = ResultsTask(
@@ -12,4 +12,5 @@ TASK = ResultsTask(
         agent=KEY_AGENT,
         total_timesteps=3_000_000,
     ),
+    own={"lstm": quarter_minibatches(KEY_AGENT)},
 )
