@@ -31,7 +31,7 @@ class Episodes(NamedTuple):
 def window_reaches(successes: deque[Any], rate: float) -> bool:
     """Whether the newest episodes succeed at this rate, of which there must be as many as the window holds: where
     success ends an episode, those that end first are the successes."""
-    return len(successes) == successes.maxlen and sum(successes) / len(successes) >= rate
+    return len(successes) == successes.maxlen and sum(map(bool, successes)) / len(successes) >= rate
 
 
 class RolloutStep(NamedTuple):

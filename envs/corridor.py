@@ -31,7 +31,7 @@ class CorridorEnv(HallwayEnv):
     right door. An agent without memory has chance 0.5, because no place shows the cue and a door at once: a
     view spans `agent_view_size` cells, and the doors are `length >= min_length >= agent_view_size` cells away.
 
-    `info["length"]` is given by `reset` and every step, `info["is_success"]` by the last step.
+    `info["corridor_length"]` is given by `reset` and every step, `info["is_success"]` by the last step.
 
     Args:
         min_length: Fewest forward moves from the start to the doors. Default 3.
@@ -122,7 +122,7 @@ class CorridorEnv(HallwayEnv):
 
         if self.render_mode == "human":
             self.render()
-        info: dict[str, Any] = {"length": self.length}
+        info: dict[str, Any] = {"corridor_length": self.length}
         if terminated or truncated:
             info["is_success"] = reward > 0
         return self.gen_obs(), reward, terminated, truncated, info

@@ -34,7 +34,7 @@ class EndlessTMazeEnv(HallwayEnv):
     the right way half the time, because no place shows the cue and a door at once: a view spans
     `agent_view_size` cells, and the doors are `length >= agent_view_size` cells away.
 
-    `info["length"]`, of the corridor in which the agent now is, is given by `reset` and every step; the last
+    `info["corridor_length"]`, of the corridor in which the agent now is, is given by `reset` and every step; the last
     step's also has `turns` (corridors walked through), `correct_turns` and `is_success` (at least one turn, and
     all of them right).
 
@@ -114,7 +114,7 @@ class EndlessTMazeEnv(HallwayEnv):
 
         if self.render_mode == "human":
             self.render()
-        info: dict[str, Any] = {"length": self.length}
+        info: dict[str, Any] = {"corridor_length": self.length}
         if truncated:
             info["turns"], info["correct_turns"] = self.turns, self.correct_turns
             info["is_success"] = 0 < self.turns == self.correct_turns

@@ -21,7 +21,7 @@ _WALL = Wall()
 
 
 class HallwayEnv(FastView):
-    """What Corridor and Endless T-Maze share: the grid, how the agent moves in it, `info["length"]`."""
+    """What Corridor and Endless T-Maze share: the grid, how the agent moves in it, `info["corridor_length"]`."""
 
     length: int
     """Forward moves from the start to the doors."""
@@ -40,9 +40,9 @@ class HallwayEnv(FastView):
         self.agent_dir = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; `info["length"]` is its corridor's. The observation is MiniGrid's dictionary."""
+        """Start an episode; `info["corridor_length"]` is its corridor's. The observation is MiniGrid's dictionary."""
         observation, info = super().reset(seed=seed, options=options)
-        info["length"] = self.length
+        info["corridor_length"] = self.length
         return observation, info
 
     def _act(self, action: Any) -> WorldObj | None:

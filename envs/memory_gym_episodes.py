@@ -27,8 +27,6 @@ class MemoryGymEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstru
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take one step; the last one's `info` has `is_success`."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        # An episode's length stands under `episode`; elsewhere `length` is how long a level is.
-        info.pop("length", None)
         if self._has_success and (terminated or truncated):
             info["is_success"] = bool(info.get("success", False)) and float(reward) > 0
         return observation, reward, terminated, truncated, info

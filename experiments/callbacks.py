@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
 from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointSeries
 from agents.collection import window_reaches
+from experiments.errors import say
 from experiments.runs import CHECKPOINTS, MODEL
 
 LINES_EVERY = 10.0
@@ -179,6 +181,9 @@ def save(model: ExpireSpanPPO, run_dir: Path) -> None:
 class StopAtSuccess(OurCallback):
     """Ends the training once the last `stats_window_size` episodes have reached a success rate.
 
+    Stable-Baselines3 counts the episodes that say whether they succeeded. Of an environment that says so of its
+    successes alone that would be all of them, so one that ends without a word keeps the training from being ended.
+
     Args:
         success: the rate, in (0, 1]; None never stops.
     """
@@ -186,14 +191,29 @@ class StopAtSuccess(OurCallback):
     def __init__(self, success: float | None) -> None:
         super().__init__()
         self._success = success
+        self._told_of_silence = False
         self.reached = False
 
     def _on_step(self) -> bool:
         # At a step and not at a rollout's end: the weights that are kept are those that the newest episodes ended with.
         successes = self.model.ep_success_buffer
         if self._success is not None and self.locals["dones"].any() and successes is not None:
-            self.reached = window_reaches(successes, self._success)
+            self._listen()
+            self.reached = not self._told_of_silence and window_reaches(successes, self._success)
         return not self.reached
+
+    def _listen(self) -> None:
+        """Notes whether an episode ends without a word about its success."""
+        # Batched environments always say it, in a tensor.
+        if self._told_of_silence or self.locals.get("episodes") is not None:
+            return
+        ended = np.flatnonzero(self.locals["dones"])
+        if any(self.locals["infos"][i].get("is_success") is None for i in ended):
+            self._told_of_silence = True
+            say(
+                f"--stop-at-success {self._success}: an episode has ended without is_success in its info, so it isn't "
+                f"known how many succeed, and training goes on up to --total-timesteps"
+            )
 
 
 @contextmanager

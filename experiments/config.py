@@ -218,7 +218,7 @@ class AgentConfig:
     cuda_graphs: bool = True
     """Whether to capture the acting step, and a minibatch's gradient as CUDA graphs."""
     policy_args: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE ...")] = ()
-    """Any other argument of the policy, such as ortho_init=False, as Python or JSON literals."""
+    """Any other argument of the policy that is no class, such as ortho_init=False, as Python or JSON literals."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,8 @@ class TrainConfig:
     total_timesteps: int = 1_000_000
     """Environment steps to train for, of all environments together."""
     stop_at_success: float | None = None
-    """Stop early once this share of the last --stats-window-size training episodes has succeeded, such as 0.97."""
+    """Stop early once this share of the last --stats-window-size training episodes has succeeded, such as 0.97. Never
+    where one ends without is_success in its info."""
     seed: int = 0
     """Seed of the weights, the actions and, plus their number, the environments; below 10**9."""
     device: str = "auto"
@@ -300,6 +301,8 @@ class TrainConfig:
                 value = getattr(section, setting.name)
                 if _is_float(setting) and value is not None:
                     _check_float(setting.name.replace("_", "-"), value)
+        for word in self.agent.policy_args:
+            _check_policy_arg(word)
         for width in self.agent.net_arch or ():
             if width < 1:
                 raise UserError(f"--net-arch {width}: the width of a layer must be at least 1")
@@ -310,6 +313,16 @@ def check_within(flag: str, value: float, low: float, high: float = LARGEST) -> 
     if not low <= value <= high:
         limits = f"at least {low}" if high == LARGEST and value < low else f"between {low} and {high}"
         raise UserError(f"--{flag} {value}: must be {limits}")
+
+
+def _check_policy_arg(word: str) -> None:
+    """No setting of the core's: a run would say one thing of itself and be another. No class: a word isn't one."""
+    name = word.partition("=")[0]
+    if name == "core" or name in (setting.name for setting in dataclasses.fields(CoreConfig)):
+        flag = "memory" if name == "core" else name.replace("_", "-")
+        raise UserError(f"--policy-args {word}: give it as --{flag}")
+    if name.endswith("_class"):
+        raise UserError(f"--policy-args {word}: takes a class, which can be given in Python alone")
 
 
 def _check_float(flag: str, value: float) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -76,6 +77,14 @@ def unit_of(most: float) -> tuple[float, str]:
     return next((unit for unit in UNITS if most >= unit[0]), UNITS[-1])
 
 
+def labels(run_dirs: Sequence[str]) -> list[str]:
+    """What each run is called in the picture: its folder's name, or all of its path where two have the same."""
+    names = [Path(run_dir).resolve().name for run_dir in run_dirs]
+    names = [run_dir if names.count(name) > 1 else name for run_dir, name in zip(run_dirs, names, strict=True)]
+    # To Matplotlib two dollars enclose a formula, and what begins with an underscore isn't to be shown.
+    return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]
+
+
 def curves(config: CurvesConfig) -> int:
     """Runs `expire-span curves`; writes the picture and returns 0.
 
@@ -91,11 +100,11 @@ def curves(config: CurvesConfig) -> int:
     unit, name = unit_of(max(row[STEPS] for rows in progress.values() for row in rows))
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
-        for run_dir, rows in progress.items():
+        for label, rows in zip(labels(list(progress)), progress.values(), strict=True):
             steps, values = series(rows, column)
             # A run of a single rollout has no line.
             marker = "o" if len(steps) == 1 else ""
-            axes.plot([step / unit for step in steps], values, marker=marker, label=Path(run_dir).name, linewidth=1.2)
+            axes.plot([step / unit for step in steps], values, marker=marker, label=label, linewidth=1.2)
         axes.set_title(title, fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)

@@ -24,12 +24,12 @@ class Episode:
     """Live memories a step, mean over layers and steps; None of a core without slots."""
     success: bool | None
     """What the environment's `info["is_success"]` said; None where it says nothing."""
-    length: int | None
-    """What the environment's `info["length"]` said, such as the corridor's; None where it says nothing."""
+    corridor_length: int | None
+    """What the environment's `info["corridor_length"]` said; None where it says nothing."""
     turns: int | None = None
-    """What the environment's `info["turns"]` said: decisions taken; None where it says nothing."""
+    """What the environment's `info["turns"]` said: decisions taken; None where it doesn't count the right ones."""
     correct_turns: int | None = None
-    """Right ones among them."""
+    """Right ones among them, by its `info["correct_turns"]`."""
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -77,14 +77,14 @@ def turns_taken(episodes: Sequence[Episode]) -> int | None:
 
 
 def success_by_length(episodes: Iterable[Episode]) -> dict[str, Any] | None:
-    """The success summary for each range of `info["length"]` that was met; None where there are no lengths.
+    """The success summary for each range of `info["corridor_length"]` that was met; None where there are no lengths.
 
     An episode whose turns are counted has many corridors: its length is that of the one in which time was up.
     """
     groups: dict[str, list[Episode]] = {}
-    for episode in sorted(episodes, key=lambda episode: episode.length or 0):
-        if episode.length is not None and episode.correct_turns is None:
-            groups.setdefault(_length_range(episode.length), []).append(episode)
+    for episode in sorted(episodes, key=lambda episode: episode.corridor_length or 0):
+        if episode.corridor_length is not None and episode.correct_turns is None:
+            groups.setdefault(_length_range(episode.corridor_length), []).append(episode)
     return {name: {"episodes": len(group), **success_summary(group)} for name, group in groups.items()} or None
 
 

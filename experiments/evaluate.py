@@ -103,7 +103,9 @@ def play_in(
 def _episode(seed: int, info: dict[str, Any], live: float | None) -> Episode:
     steps = int(info["episode"]["l"])
     success = info.get("is_success")
-    counts = {name: info.get(name) for name in ("length", "turns", "correct_turns")}
+    # Games count turns, too; those that are right or wrong are meant.
+    turns = ("turns", "correct_turns") if "correct_turns" in info else ()
+    counts = {name: info.get(name) for name in ("corridor_length", *turns)}
     return Episode(
         seed=seed,
         reward=float(info["episode"]["r"]),
@@ -118,7 +120,8 @@ def summarise(episodes: Sequence[Episode], levels: Sequence[Episode] | None) -> 
     """What `evaluate --json` says of the episodes, and of the levels where the task has few."""
     summary = success_summary(episodes)
     if summary["success_rate"] is None:
-        summary["success_missing"] = "the environment doesn't set info['is_success'] at the end of an episode"
+        silent = sum(episode.success is None for episode in episodes)
+        summary["success_missing"] = f"{silent} of {len(episodes)} episodes ended without is_success in their info"
     returns = [episode.reward for episode in episodes]
     summary |= {
         "mean_return": mean(returns),
@@ -200,7 +203,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     if result["correct_turn_rate"] is not None:
         lines.append(f"right turns:   {result['correct_turn_rate']:.4f} of {result['turns']:,}")
     for name, part in (result["success_by_length"] or {}).items():
-        lines.append(f"  length {name + ':':8} {_success(part)} in {part['episodes']} episodes")
+        lines.append(f"  length {name + ':':8} {_success(part) or 'unknown'} in {part['episodes']} episodes")
     if result["levels"] is not None:
         lines.append(f"levels:        {result['levels_solved']} of {result['levels']} solved")
     return lines

@@ -112,7 +112,7 @@ def record_episode(
     actor = Actor(model, 1, deterministic)
     core, masked = model.policy.core, uses_masks(env, model.use_masking)
     book = SlotBook(core.depth, core.slots) if isinstance(core, ExpireSpanCore) else SlotBook(0, 0)
-    note = f"corridor of {info['length']}" if "length" in info else ""
+    note = f"corridor of {info['corridor_length']}" if "corridor_length" in info else ""
     moments: list[Moment] = []
     thumbs: dict[int, Picture] = {}
     done = False

@@ -70,7 +70,7 @@ class EndlessTMazeTask(WalkTask):
         return (places[TURNS] > 0) & (places[TURNS] == places[CORRECT_TURNS])
 
     def info(self, places: Int64[Tensor, "6 n"]) -> dict[str, Int64[Tensor, " n"]]:
-        """The last corridor's `length`, and `turns` and `correct_turns` of the episode."""
+        """The last `corridor_length`, and `turns` and `correct_turns` of the episode."""
         return super().info(places) | {"turns": places[TURNS], "correct_turns": places[CORRECT_TURNS]}
 
     def arrive(

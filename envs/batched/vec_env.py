@@ -17,8 +17,8 @@ class BatchedVecEnv(OneVecEnv):
     """A `BatchedEnv` for Stable-Baselines3's algorithms, with a Monitor's statistics.
 
     Where an episode ends, `infos` have `episode` (`r` return, `l` length, `t` seconds since this object was
-    made), `is_success`, `terminal_observation`, `TimeLimit.truncated` and what the task says of an episode's end (a
-    corridor's `length`, the `turns` taken); elsewhere they are one empty dictionary, which isn't to be changed. Each
+    made), `is_success`, `terminal_observation`, `TimeLimit.truncated` and what the task says of an episode's end (the
+    `corridor_length`, the `turns` taken); elsewhere they are one empty dictionary, which isn't to be changed. Each
     step waits for the device once for every array: a learner that keeps to tensors steps `tensor_env` itself.
 
     Args:

@@ -48,8 +48,8 @@ class WalkTask(Task):
         return (torch.minimum(places, self._caps) * self._weights).sum(0)
 
     def info(self, places: Int64[Tensor, "fields n"]) -> dict[str, Int64[Tensor, " n"]]:
-        """The corridor's `length`."""
-        return {"length": places[BEHIND] + places[AHEAD]}
+        """The `corridor_length`."""
+        return {"corridor_length": places[BEHIND] + places[AHEAD]}
 
 
 def walk_tables(enter: EnterLevel, take: TakeAction, view_size: int, n_variants: int) -> Tables:

@@ -81,7 +81,7 @@ def assert_equal_in_lockstep(env: BatchedEnv, python_envs: list[gym.Env[Any, Any
                 assert ours.is_success[i] == info["is_success"]
                 said = env.task.info(step.final_places)
                 assert {name: int(values[i]) for name, values in said.items()} == {
-                    name: info[name] for name in ("length", "turns", "correct_turns") if name in info
+                    name: info[name] for name in ("corridor_length", "turns", "correct_turns") if name in info
                 }
                 _enter(python_env, draws_of(env, i))
                 codes = _codes(python_env)

@@ -35,7 +35,9 @@ def test_vec_env_gives_what_sb3_expects(env_id: str) -> None:
     """Catches: infos of the wrong environment, a reset observation as the terminal one, a time-out unsaid."""
     actions = _actions(150, 6)
     obs, steps = _expected(env_id, actions, max_steps=40)
-    said = {CORRIDOR: {"length"}, ENDLESS_TMAZE: {"length", "turns", "correct_turns"}}.get(env_id, set())
+    said = {CORRIDOR: {"corridor_length"}, ENDLESS_TMAZE: {"corridor_length", "turns", "correct_turns"}}.get(
+        env_id, set()
+    )
     env = BatchedVecEnv(make_batched(env_id, 6, max_steps=40))
     assert env.seed(3) == [3] * 6
     np.testing.assert_array_equal(env.reset(), obs)

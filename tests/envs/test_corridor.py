@@ -19,7 +19,7 @@ from tests.envs.views import sees
 def _walk_to_the_doors(env: CorridorEnv) -> None:
     for _ in range(env.length):
         _, reward, terminated, truncated, info = env.step(FORWARD)
-        assert (reward, terminated, truncated, info) == (0.0, False, False, {"length": env.length})
+        assert (reward, terminated, truncated, info) == (0.0, False, False, {"corridor_length": env.length})
 
 
 def test_layout() -> None:
@@ -27,7 +27,7 @@ def test_layout() -> None:
     env = CorridorEnv(max_length=30, colors=tuple(COLOR_NAMES))
     for seed in range(50):
         _, info = env.reset(seed=seed)
-        length = info["length"]
+        length = info["corridor_length"]
         assert (env.width, env.height) == (length + 3, 5)
         assert (env.agent_pos, env.agent_dir) == ((1, 2), 0)
         doors = [env.grid.get(1 + length, y) for y in (1, 3)]
@@ -57,7 +57,7 @@ def test_doors_end_the_episode(take_the_right_door: bool) -> None:
         env.step(LEFT if right_is_north == take_the_right_door else RIGHT)
         _, reward, terminated, truncated, info = env.step(FORWARD)
         assert (reward, terminated, truncated) == (float(take_the_right_door), True, False)
-        assert info == {"length": env.length, "is_success": take_the_right_door}
+        assert info == {"corridor_length": env.length, "is_success": take_the_right_door}
 
 
 def test_a_door_on_the_last_step_counts() -> None:
@@ -72,15 +72,15 @@ def test_a_door_on_the_last_step_counts() -> None:
 
 
 def test_time_limit() -> None:
-    """Catches: a limit that follows the episode's length and so tells it; a step without `length`."""
+    """Catches: a limit that follows the episode's length and so tells it; a step without `corridor_length`."""
     env = CorridorEnv(max_length=20)
     assert env.max_steps == 100
     _, info = env.reset(seed=0)
     for _ in range(99):
-        assert env.step(LEFT)[4] == {"length": env.length}
+        assert env.step(LEFT)[4] == {"corridor_length": env.length}
     _, reward, terminated, truncated, last = env.step(LEFT)
     assert (reward, terminated, truncated) == (0.0, False, True)
-    assert last == {"length": info["length"], "is_success": False}
+    assert last == {"corridor_length": info["corridor_length"], "is_success": False}
 
 
 def _probabilities(low: int, high: int, distribution: str) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_length_distribution(distribution: str) -> None:
     """Catches: the longest or shortest length never drawn, or drawn twice as often. Fixed seed."""
     env = CorridorEnv(min_length=3, max_length=12, length_distribution=distribution)
     env.reset(seed=0)
-    counts = Counter(env.reset()[1]["length"] for _ in range(5000))
+    counts = Counter(env.reset()[1]["corridor_length"] for _ in range(5000))
     assert set(counts) == set(range(3, 13))
     expected = 5000 * _probabilities(3, 12, distribution)
     _assert_counts([counts[length] for length in range(3, 13)], expected)

@@ -58,7 +58,7 @@ def test_turns(right: bool) -> None:
         turn = (LEFT, RIGHT)[env.cue] if right else (RIGHT, LEFT)[env.cue]
         reward, info = _go(env, turn)
         assert reward == (1.0 if right else -1.0)
-        assert info == {"length": env.length}
+        assert info == {"corridor_length": env.length}
 
 
 def test_walls_and_start_are_moves() -> None:
@@ -83,7 +83,7 @@ def test_the_end(mistakes: int) -> None:
             _, reward, terminated, truncated, info = env.step(FORWARD)
             assert reward == (-1.0 if wrong else 1.0)
             assert (terminated, truncated) == (False, k == 2)
-        assert info == {"length": 3, "turns": 3, "correct_turns": 3 - mistakes, "is_success": not mistakes}
+        assert info == {"corridor_length": 3, "turns": 3, "correct_turns": 3 - mistakes, "is_success": not mistakes}
 
 
 def test_no_turn_is_no_success() -> None:
@@ -91,7 +91,7 @@ def test_no_turn_is_no_success() -> None:
     env = EndlessTMazeEnv(max_steps=2)
     env.reset(seed=0)
     assert "is_success" not in env.step(LEFT)[4]
-    assert env.step(LEFT)[4] == {"length": env.length, "turns": 0, "correct_turns": 0, "is_success": False}
+    assert env.step(LEFT)[4] == {"corridor_length": env.length, "turns": 0, "correct_turns": 0, "is_success": False}
 
 
 def test_lengths_and_cues_are_uniform() -> None:

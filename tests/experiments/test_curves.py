@@ -1,11 +1,12 @@
 """`expire-span curves`."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 
-from experiments.curves import read_progress, series, unit_of
+from experiments.curves import labels, read_progress, series, unit_of
 from tests.experiments.conftest import Cli
 
 
@@ -15,6 +16,18 @@ def test_a_picture_of_several_runs(cli: Cli, trained: Path, run_copy: Path, tmp_
     outcome = cli("curves", trained, run_copy, "--output", output)
     assert outcome.status == 0, outcome.err
     assert imread(output).std() > 0.01
+
+
+def test_names_of_folders(trained: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: dollars read as a formula, which can't be parsed; a name that Matplotlib hides; two runs of one name;
+    the working directory, which has none."""
+    assert labels(["a/seed0", "b/seed0/", "_x", "$a$"]) == ["a/seed0", "b/seed0/", " _x", r"\$a\$"]
+    run = tmp_path / r"a$\foo$b"
+    shutil.copytree(trained, run)
+    monkeypatch.chdir(run)
+    assert labels(["."]) == [r"a\$\foo\$b"]
+    outcome = cli("curves", ".", "--output", tmp_path / "curves.png")
+    assert (outcome.status, outcome.err) == (0, "")
 
 
 def test_continued_runs_are_read_in_order(trained: Path, run_copy: Path) -> None:

@@ -193,8 +193,8 @@ def test_batched_episodes_are_those_of_a_step_by_step_evaluation() -> None:
         assert played.seed == i
         assert played.steps == 70
         assert played.reward == pytest.approx(rewards[i], abs=1e-4)
-        assert (played.success, played.turns, played.correct_turns, played.length) == tuple(
-            info[name] for name in ("is_success", "turns", "correct_turns", "length")
+        assert (played.success, played.turns, played.correct_turns, played.corridor_length) == tuple(
+            info[name] for name in ("is_success", "turns", "correct_turns", "corridor_length")
         )
     assert play_batched(model, env, 0, 9, is_stopped=lambda: True) is None
 
@@ -210,7 +210,7 @@ def test_right_turns_are_counted_over_all_turns() -> None:
 
 
 def episode(success: bool | None, length: int | None = None) -> Episode:
-    return Episode(seed=0, reward=0.0, steps=1, live_memories=0.0, success=success, length=length)
+    return Episode(seed=0, reward=0.0, steps=1, live_memories=0.0, success=success, corridor_length=length)
 
 
 def test_wilson_interval() -> None:
