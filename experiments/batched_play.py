@@ -115,7 +115,7 @@ class _Game:
                 steps=steps,
                 live_memories=None if live is None else live[i] / steps,
                 success=success,
-                **{"corridor_length": None, **{name: int(values[i]) for name, values in said.items()}},
+                **{name: int(values[i]) for name, values in said.items()},
             )
             for i, (reward, steps, success) in enumerate(
                 zip(self._returns.tolist(), lengths, self._successes.tolist(), strict=True)

@@ -182,7 +182,8 @@ class StopAtSuccess(OurCallback):
     """Ends the training once the last `stats_window_size` episodes have reached a success rate.
 
     Stable-Baselines3 counts the episodes that say whether they succeeded. Of an environment that says so of its
-    successes alone that would be all of them, so one that ends without a word keeps the training from being ended.
+    successes alone that would be all of them. So it waits until an episode has ended in each environment, and never
+    ends the training once one has ended without a word.
 
     Args:
         success: the rate, in (0, 1]; None never stops.
@@ -194,26 +195,30 @@ class StopAtSuccess(OurCallback):
         self._told_of_silence = False
         self.reached = False
 
+    def _on_training_start(self) -> None:
+        self._unheard = set(range(self.model.n_envs))
+
     def _on_step(self) -> bool:
         # At a step and not at a rollout's end: the weights that are kept are those that the newest episodes ended with.
         successes = self.model.ep_success_buffer
         if self._success is not None and self.locals["dones"].any() and successes is not None:
-            self._listen()
-            self.reached = not self._told_of_silence and window_reaches(successes, self._success)
+            self.reached = self._all_speak() and window_reaches(successes, self._success)
         return not self.reached
 
-    def _listen(self) -> None:
-        """Notes whether an episode ends without a word about its success."""
+    def _all_speak(self) -> bool:
+        """Whether an episode has ended in each environment, and all that have said whether they succeeded."""
         # Batched environments always say it, in a tensor.
-        if self._told_of_silence or self.locals.get("episodes") is not None:
-            return
+        if self.locals.get("episodes") is not None:
+            return True
         ended = np.flatnonzero(self.locals["dones"])
-        if any(self.locals["infos"][i].get("is_success") is None for i in ended):
+        self._unheard -= set(ended.tolist())
+        if not self._told_of_silence and any(self.locals["infos"][i].get("is_success") is None for i in ended):
             self._told_of_silence = True
             say(
                 f"--stop-at-success {self._success}: an episode has ended without is_success in its info, so it isn't "
                 f"known how many succeed, and training goes on up to --total-timesteps"
             )
+        return not self._unheard and not self._told_of_silence
 
 
 @contextmanager

@@ -246,7 +246,7 @@ class TrainConfig:
     """Environment steps to train for, of all environments together."""
     stop_at_success: float | None = None
     """Stop early once this share of the last --stats-window-size training episodes has succeeded, such as 0.97. Never
-    where one ends without is_success in its info."""
+    once one has ended without is_success in its info."""
     seed: int = 0
     """Seed of the weights, the actions and, plus their number, the environments; below 10**9."""
     device: str = "auto"
@@ -302,7 +302,7 @@ class TrainConfig:
                 if _is_float(setting) and value is not None:
                     _check_float(setting.name.replace("_", "-"), value)
         for word in self.agent.policy_args:
-            _check_policy_arg(word)
+            _check_policy_arg(word, self.agent)
         for width in self.agent.net_arch or ():
             if width < 1:
                 raise UserError(f"--net-arch {width}: the width of a layer must be at least 1")
@@ -315,12 +315,14 @@ def check_within(flag: str, value: float, low: float, high: float = LARGEST) -> 
         raise UserError(f"--{flag} {value}: must be {limits}")
 
 
-def _check_policy_arg(word: str) -> None:
-    """No setting of the core's: a run would say one thing of itself and be another. No class: a word isn't one."""
+def _check_policy_arg(word: str, agent: AgentConfig) -> None:
+    """No setting that has a flag: a run would say one thing of itself and be another. No class: a word isn't one."""
     name = word.partition("=")[0]
-    if name == "core" or name in (setting.name for setting in dataclasses.fields(CoreConfig)):
-        flag = "memory" if name == "core" else name.replace("_", "-")
-        raise UserError(f"--policy-args {word}: give it as --{flag}")
+    have_flags = {setting.name for section in (CoreConfig, AgentConfig) for setting in dataclasses.fields(section)}
+    if agent.net_arch is None:
+        have_flags.remove("net_arch")  # a dictionary, of other layers for the actor than for the critic, is no flag's
+    if name in have_flags or name == "core":
+        raise UserError(f"--policy-args {word}: give it as --{'memory' if name == 'core' else name.replace('_', '-')}")
     if name.endswith("_class"):
         raise UserError(f"--policy-args {word}: takes a class, which can be given in Python alone")
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def unit_of(most: float) -> tuple[float, str]:
 
 def labels(run_dirs: Sequence[str]) -> list[str]:
     """What each run is called in the picture: its folder's name, or all of its path where two have the same."""
-    names = [Path(run_dir).resolve().name for run_dir in run_dirs]
+    names = [Path(os.path.abspath(run_dir)).name for run_dir in run_dirs]  # links keep their names
     names = [run_dir if names.count(name) > 1 else name for run_dir, name in zip(run_dirs, names, strict=True)]
     # To Matplotlib two dollars enclose a formula, and what begins with an underscore isn't to be shown.
     return [(" " if name.startswith("_") else "") + name.replace("$", r"\$") for name in names]

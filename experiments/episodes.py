@@ -24,7 +24,7 @@ class Episode:
     """Live memories a step, mean over layers and steps; None of a core without slots."""
     success: bool | None
     """What the environment's `info["is_success"]` said; None where it says nothing."""
-    corridor_length: int | None
+    corridor_length: int | None = None
     """What the environment's `info["corridor_length"]` said; None where it says nothing."""
     turns: int | None = None
     """What the environment's `info["turns"]` said: decisions taken; None where it doesn't count the right ones."""

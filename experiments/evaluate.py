@@ -103,16 +103,18 @@ def play_in(
 def _episode(seed: int, info: dict[str, Any], live: float | None) -> Episode:
     steps = int(info["episode"]["l"])
     success = info.get("is_success")
-    # Games count turns, too; those that are right or wrong are meant.
-    turns = ("turns", "correct_turns") if "correct_turns" in info else ()
-    counts = {name: info.get(name) for name in ("corridor_length", *turns)}
+    said = {name: info.get(name) for name in ("corridor_length", "turns", "correct_turns")}
+    # Whatever an environment of others calls so.
+    counts = {name: int(count) for name, count in said.items() if isinstance(count, int | np.integer)}
+    if "correct_turns" not in counts:
+        counts.pop("turns", None)  # games count turns, too; those that are right or wrong are meant
     return Episode(
         seed=seed,
         reward=float(info["episode"]["r"]),
         steps=steps,
         live_memories=None if live is None else live / steps,
         success=None if success is None else bool(success),
-        **{name: None if count is None else int(count) for name, count in counts.items()},
+        **counts,
     )
 
 

@@ -26,6 +26,8 @@ def test_names_of_folders(trained: Path, tmp_path: Path, cli: Cli, monkeypatch: 
     shutil.copytree(trained, run)
     monkeypatch.chdir(run)
     assert labels(["."]) == [r"a\$\foo\$b"]
+    (tmp_path / "link").symlink_to(run)
+    assert labels([str(tmp_path / "link")]) == ["link"]
     outcome = cli("curves", ".", "--output", tmp_path / "curves.png")
     assert (outcome.status, outcome.err) == (0, "")
 

@@ -53,6 +53,8 @@ TRAINING = [
     (("--learning-rate", "0"), ("--learning-rate", "above 0")),
     (("--policy-args", "no_such_argument=1"), ("no_such_argument",)),
     (("--policy-args", "ramp_length=4"), ("--policy-args ramp_length=4: give it as --ramp-length",)),
+    (("--policy-args", "activation_fn=ReLU"), ("activation_fn=ReLU: give it as --activation-fn",)),
+    (("--net-arch", "4", "--policy-args", "net_arch=[8]"), ("--policy-args net_arch=[8]: give it as --net-arch",)),
     (("--policy-args", "core=gru"), ("--policy-args core=gru: give it as --memory",)),
     (("--policy-args", "optimizer_class=SGD"), ("optimizer_class=SGD: takes a class", "in Python alone")),
     (("--env", "CartPole-v1", "--policy", "CnnPolicy"), ("CNN",)),

@@ -17,15 +17,15 @@ from tests.experiments.conftest import TINY, Cli
 
 
 class Cards(gym.Env[Any, Any]):
-    """A game that counts its turns, is won now and then, and says so only then; its `length` is a word."""
+    """A game that counts its turns, is won now and then, and says so only then; the rest are its own words."""
 
     observation_space = spaces.Box(-1, 1, (2,), np.float32)
     action_space = spaces.Discrete(2)
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (Gymnasium's)
     render_mode = "rgb_array"
 
-    def __init__(self, says_all: bool = False) -> None:
-        self.says_all = says_all
+    def __init__(self, says_all: bool = False, late: bool = False) -> None:
+        self.says_all, self.last_turn = says_all, 30 if late else 3
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -34,17 +34,17 @@ class Cards(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.turns += 1
-        won = bool(self.np_random.random() < 0.2)
-        info: dict[str, Any] = {"turns": self.turns, "length": "long"}
-        if won or (self.says_all and self.turns >= 3):
+        won = self.turns < 4 and bool(self.np_random.random() < 0.2)
+        info: dict[str, Any] = {"turns": self.turns, "length": "long", "correct_turns": "few", "corridor_length": 3}
+        if won or (self.says_all and self.turns >= self.last_turn):
             info["is_success"] = won
-        return np.zeros(2, np.float32), float(won), won, self.turns >= 3, info
+        return np.zeros(2, np.float32), float(won), won, self.turns >= self.last_turn, info
 
     def render(self) -> np.ndarray:
         return np.full((40, 60, 3), 20 * self.turns, np.uint8)
 
 
-gym.register("ExpireSpanTest/Cards-v0", lambda says_all=False, **_: Cards(says_all))
+gym.register("ExpireSpanTest/Cards-v0", lambda says_all=False, late=False, **_: Cards(says_all, late))
 CARDS = ("--env", "ExpireSpanTest/Cards-v0", *TINY)
 
 
@@ -56,10 +56,11 @@ def test_names_of_ours(tmp_path: Path, cli: Cli) -> None:
     outcome = cli("evaluate", run_dir, "--episodes", 20, "--json")
     assert outcome.status == 0, outcome.err
     result = json.loads(outcome.out)
-    assert [result[name] for name in ("success_by_length", "correct_turn_rate", "turns")] == [None, None, None]
+    assert [result[name] for name in ("correct_turn_rate", "turns")] == [None, None]
     silent = int(result["success_missing"].split()[0])
     assert 0 < silent < 20
     assert result["success_missing"] == f"{silent} of 20 episodes ended without is_success in their info"
+    assert "length 1-10:    unknown in 20 episodes" in cli("evaluate", run_dir, "--episodes", 20).out
     run = runs.load(run_dir, "cpu")
     assert record_episode(gym.make("ExpireSpanTest/Cards-v0"), run.model, 1, True, 3).note == ""
 
@@ -72,7 +73,20 @@ def test_success_that_is_said_of_successes_alone(tmp_path: Path, cli: Cli, says_
     outcome = cli("train", *CARDS, *flags, "--total-timesteps", 640, "--run-dir", tmp_path / "run")
     assert outcome.status == 0, outcome.err
     assert ("stopped early" in outcome.out) == says_all
-    assert outcome.err.count("--stop-at-success 0.1: an episode has ended without is_success") == (not says_all)
+    told = "--stop-at-success 0.1: an episode has ended without is_success"
+    assert outcome.err.count(told) == (not says_all)
+    if not says_all:
+        # The window that is saved with the run is full of successes.
+        outcome = cli("train", "--resume", tmp_path / "run", "--total-timesteps", 960)
+        assert (outcome.status, outcome.err.count(told), "stopped early" in outcome.out) == (0, 1, False)
+
+
+def test_a_window_that_successes_fill_first(tmp_path: Path, cli: Cli) -> None:
+    """Catches: a training that is stopped by those episodes that end first, while the others, which fail, go on."""
+    flags = ("--n-envs", 32, "--env-args", "late=True", "--stop-at-success", 0.9, "--stats-window-size", 8)
+    outcome = cli("train", *CARDS, *flags, "--total-timesteps", 2048, "--run-dir", tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    assert "stopped early" not in outcome.out
 
 
 def test_success_is_a_truth_value() -> None:
