@@ -192,7 +192,6 @@ class StopAtSuccess(OurCallback):
     def __init__(self, success: float | None) -> None:
         super().__init__()
         self._success = success
-        self._told_of_silence = False
         self.reached = False
 
     def _on_training_start(self) -> None:
@@ -210,15 +209,16 @@ class StopAtSuccess(OurCallback):
         # Batched environments always say it, in a tensor.
         if self.locals.get("episodes") is not None:
             return True
-        ended = np.flatnonzero(self.locals["dones"])
-        self._unheard -= set(ended.tolist())
-        if not self._told_of_silence and any(self.locals["infos"][i].get("is_success") is None for i in ended):
-            self._told_of_silence = True
+        ended = np.flatnonzero(self.locals["dones"]).tolist()
+        if any(self.locals["infos"][i].get("is_success") is None for i in ended):
             say(
                 f"--stop-at-success {self._success}: an episode has ended without is_success in its info, so it isn't "
                 f"known how many succeed, and training goes on up to --total-timesteps"
             )
-        return not self._unheard and not self._told_of_silence
+            self._success = None
+            return False
+        self._unheard.difference_update(ended)
+        return not self._unheard
 
 
 @contextmanager

@@ -98,10 +98,11 @@ def curves(config: CurvesConfig) -> int:
     if not config.run_dirs:
         raise UserError("curves needs the folder of a run, or several")
     progress = {run_dir: read_progress(Path(run_dir)) for run_dir in config.run_dirs}
-    unit, name = unit_of(max(row[STEPS] for rows in progress.values() for row in rows))
+    names = labels(list(progress))
+    unit, unit_name = unit_of(max(row[STEPS] for rows in progress.values() for row in rows))
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
-        for label, rows in zip(labels(list(progress)), progress.values(), strict=True):
+        for label, rows in zip(names, progress.values(), strict=True):
             steps, values = series(rows, column)
             # A run of a single rollout has no line.
             marker = "o" if len(steps) == 1 else ""
@@ -110,7 +111,7 @@ def curves(config: CurvesConfig) -> int:
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     for axes in figure.axes[2:]:
-        axes.set_xlabel(name)
+        axes.set_xlabel(unit_name)
     figure.axes[0].legend(fontsize=8)
     with user_errors(OSError, prefix=f"--output {output} can't be written: "):
         figure.savefig(output, dpi=110)

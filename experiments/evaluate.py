@@ -103,9 +103,9 @@ def play_in(
 def _episode(seed: int, info: dict[str, Any], live: float | None) -> Episode:
     steps = int(info["episode"]["l"])
     success = info.get("is_success")
-    said = {name: info.get(name) for name in ("corridor_length", "turns", "correct_turns")}
-    # Whatever an environment of others calls so.
-    counts = {name: int(count) for name, count in said.items() if isinstance(count, int | np.integer)}
+    names = ("corridor_length", "turns", "correct_turns")
+    # Others' environments may call anything so.
+    counts = {name: int(info[name]) for name in names if isinstance(info.get(name), int | np.integer)}
     if "correct_turns" not in counts:
         counts.pop("turns", None)  # games count turns, too; those that are right or wrong are meant
     return Episode(
