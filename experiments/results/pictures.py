@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -44,7 +43,7 @@ def draw(path: Path, task: ResultsTask, results: Mapping[str, Sequence[RunRecord
         axes.grid(alpha=0.3)
     if spans.get_legend_handles_labels()[0]:
         spans.legend(fontsize=8)
-    _tell_agents(figure, results, lines=True)
+    _tell_agents(figure, results)
     _save(figure, path)
 
 
@@ -61,18 +60,17 @@ def draw_memories_of(path: Path, tasks: Sequence[tuple[ResultsTask, Mapping[str,
         _draw_memories(axes, *task)
         axes.set(title=task[0].title, ylabel=_said(task[0].measure))
         axes.grid(alpha=0.3)
-    _tell_agents(figure, (agent for _, results in tasks for agent in results), lines=False)
+    _tell_agents(figure, (agent for _, results in tasks for agent in results))
     _save(figure, path)
 
 
-def _tell_agents(figure: Figure, names: Iterable[str], lines: bool) -> None:
-    """One legend below all pictures: each agent's point, on its line where there are lines."""
-    told = []
+def _tell_agents(figure: Figure, names: Iterable[str]) -> None:
+    """One legend below all pictures: each agent's point, and one for all of a sweep."""
+    told: dict[str, Line2D] = {}
     for name in sorted(set(names), key=agents.NAMES.index):
         style = Style.of(name)
-        told.append(Line2D([], [], label=name, **(style.line() if lines else {"linestyle": ""}) | style.point()))
-    columns = int(figure.get_figwidth() / 1.9)
-    figure.legend(handles=told, loc="outside lower center", ncols=columns, handlelength=3, fontsize=8)
+        told.setdefault(style.label, Line2D([], [], label=style.label, linestyle="", **style.point()))
+    figure.legend(handles=[*told.values()], loc="outside lower center", ncols=len(told), fontsize=9)
 
 
 def _layout() -> ConstrainedLayoutEngine:
@@ -96,48 +94,40 @@ _LOOKS = {
     "recurrent-ppo": ("C4", "v"),
 }
 """Colour and shape."""
-_SHADES = {"expire-span": "Blues", "transformer-xl": "Oranges"}
-"""Of a sweep, from light to dark."""
-_DASHES: tuple[tuple[float, ...], ...] = ((4, 1.5), (1, 1.2), (4, 1.5, 1, 1.5))
+_SWEPT = {"expire-span": "other budgets", "transformer-xl": "other numbers of slots"}
+"""What differs in a sweep: which is which is said at the points."""
 
 
 class Style(NamedTuple):
     """How an agent is drawn, the same in all pictures."""
 
-    color: Any
+    label: str
+    color: str
     marker: str
-    dashes: tuple[float, ...] | None
-    """Those of a sweep; shades alone can't be told apart."""
+    number: str | None = None
+    """What its sweep numbers it by; None for an agent of no sweep."""
 
     @classmethod
     def of(cls, agent: str) -> "Style":
         if agent in _LOOKS:
-            return cls(*_LOOKS[agent], dashes=None)
-        family, sweep = next((family, sweep) for family, sweep in agents.SWEEPS.items() if agent in sweep)
-        number = sweep.index(agent)
-        color = colormaps[_SHADES[family]](0.4 + 0.55 * number / len(sweep))
-        return cls(color, _LOOKS[family][1], _DASHES[number % len(_DASHES)])
-
-    def line(self) -> dict[str, Any]:
-        """Of a curve."""
-        return {"color": self.color, "linewidth": 1.4, **({"dashes": self.dashes} if self.dashes else {})}
+            return cls(agent, *_LOOKS[agent])
+        family = next(family for family, sweep in agents.SWEEPS.items() if agent in sweep)
+        return cls(f"{family}, {_SWEPT[family]}", *_LOOKS[family], agent.removeprefix(f"{family}-"))
 
     def point(self) -> dict[str, Any]:
         """Of a seed; those of a sweep are rings, which hide nothing that they lie on."""
-        filled = {"alpha": 0.8} if self.dashes is None else {"markersize": 9, "fillstyle": "none"}
+        filled = {"alpha": 0.8} if self.number is None else {"markersize": 9, "fillstyle": "none"}
         return {"color": self.color, "marker": self.marker, **filled}
 
 
 def _draw_curves(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence[RunRecord]]) -> None:
-    """Learning curves: means with intervals, or with their few seeds; those of a sweep, which are many, alone."""
+    """Learning curves: means with intervals, or with their few seeds; but for a sweep's, which would hide them."""
     for agent, records in results.items():
         style = Style.of(agent)
         grid, values = curves_of(records, task.objective)
-        if not len(values):
+        if style.number is not None or not len(values):
             continue
-        axes.plot(grid / 1e6, interquartile_mean(values.T), **style.line())
-        if style.dashes:
-            continue
+        axes.plot(grid / 1e6, interquartile_mean(values.T), color=style.color, linewidth=1.4)
         interval = bootstrap_interval(values, _RESAMPLES) if len(values) >= _SEEDS_OF_A_BAND else None
         if interval is None:
             axes.plot(grid / 1e6, values.T, color=style.color, alpha=0.35, linewidth=0.7)
@@ -161,6 +151,19 @@ def _draw_memories(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence
         live = [each["live_memories"] for each in judged]
         if None not in live:
             axes.plot(live, scores, **look)
+            if style.number is not None:
+                # Below its points, of which it is the number; the next of the sweep, which may lie beside it, lower.
+                lowest = min(zip(scores, live, strict=True))
+                axes.annotate(
+                    style.number,
+                    lowest[::-1],
+                    xytext=(0, -8 - 9 * (agents.NAMES.index(agent) % 2)),
+                    textcoords="offset points",
+                    ha="center",
+                    va="top",
+                    fontsize=8,
+                    color=style.color,
+                )
         else:
             # It has none to count, and so no place from left to right.
             beside += 0.04
@@ -193,10 +196,12 @@ def _draw_spans(axes: Axes, records: Sequence[RunRecord]) -> None:
         grid, values = curves_of(records, name)
         if len(values):
             axes.plot(grid / 1e6, interquartile_mean(values.T), color=color, label=label, linewidth=1.4)
+            axes.set_title(f"mean of {len(values)} {'seed' if len(values) == 1 else 'seeds'}", fontsize=9)
     # Spans may end at 0, and a tenth of them as long as all others together.
     axes.set_yscale("symlog", linthresh=1, base=2)
     axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.set(xlabel="million environment steps", ylabel="spans of the expiring memory, in steps", ylim=(0, None))
+    axes.set(xlabel="million environment steps", ylabel="spans of the expiring memory, in steps")
+    axes.set_ylim(0, 1.5 * axes.get_ylim()[1])
 
 
 def _said(name: str) -> str:

@@ -1,12 +1,13 @@
 """The report: tables in a page, and pictures, from the results alone."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.config import ResultsConfig
+from experiments.config import AgentConfig, CoreConfig, ResultsConfig
 from experiments.errors import UserError, user_errors
 from experiments.results import agents, page, tasks
 from experiments.results.matrix import Cell, differences, found
@@ -21,10 +22,24 @@ GLANCE = Path("docs") / "at-a-glance.png"
 """The picture of all tasks that have sweeps; not among theirs, one of which may be called so."""
 
 _HEAD = (
-    *("agent", "seeds", "{}", "lowest", "levels", "in training", "lowest later"),
-    *("learned", "steps to {}", "minutes to {}"),
-    *("live memories", "slots", "episode length", "peak MiB", "steps/s", "device"),
+    *("agent", "seeds", "{}", "lowest", "learned", "steps to {}", "minutes", "lowest later"),
+    *("live memories", "slots", "episode length"),
 )
+_HEAD_OF_COSTS = ("agent", "in training", "levels solved", "steps/s", "peak MiB", "device")
+_PRICE = ("memory_budget", "memory_budget_end", "expire_loss_coef", "forget_at_success", "read_loss_coef")
+"""The agent's settings that make memories expire."""
+_LEGEND = """\
+Each number is an interquartile mean over the seeds: of five, the mean of the middle three; of three, the plain mean.
+
+- *success rate* (*mean return*, *correct turn rate*): of the evaluation, with its 95 % bootstrap interval.
+- *lowest*: the worst seed's.
+- *learned*: seeds that reached the goal at some time in training; *steps to* it and *minutes* are theirs alone.
+- *lowest later*: the least that the objective was in the second half of training in any run that had learned the task
+  by then: how steady an agent is.
+- *live memories*: of a step and layer, beside the *slots* and the *episode length*.
+- *in training*: the objective at the end of training, where actions are sampled.
+- *levels solved*: of all levels that there are, over all seeds, where they can be counted.
+"""
 
 Results = list[tuple[Cell, RunRecord]]
 
@@ -44,7 +59,7 @@ def report(config: ResultsConfig) -> int:
     given = {tasks.short_name(name): name for name in config.tasks or tasks.names()}
     of_task = _by_task(fresh)
     with user_errors(OSError, prefix=f"--page {path} can't be written: "):
-        before, tables = page.read(path), []
+        before, tables = page.read(path), [_LEGEND.strip()]
         for task, results in of_task.items():
             draw(path.parent / _picture(task), results[0][0].definition, _by_agent(results))
             tables += [_section(given[task], results), f"![{task}]({_picture(task).as_posix()})"]
@@ -87,10 +102,29 @@ def _section(task: str, results: Results) -> str:
     own = [f"{agent} with {_settings(values)}" for agent, values in definition.own.items() if agent in by_agent]
     if own:
         how += f" Settings of their own: {'; '.join(own)}."
+    memory = _changed(definition.config.core, CoreConfig()) | {
+        name: value for name, value in _changed(definition.config.agent, AgentConfig()).items() if name in _PRICE
+    }
     measure = definition.measure.replace("_", " ")
     head = [name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]
-    table = _table(head, [_row(definition, agent, records) for agent, records in by_agent.items()])
-    return f"### {definition.title}\n\n{how}\n\n{table}\n\nAgain:\n\n```sh\n{_again(task, by_agent)}\n```"
+    return "\n\n".join(
+        (
+            f"### {definition.title}",
+            how,
+            f"The expiring memory, where it differs from the defaults: {_settings(memory)}.",
+            _table(head, [_row(definition, agent, records) for agent, records in by_agent.items()]),
+            "<details><summary>What it cost, and the command that makes it again</summary>",
+            _table(_HEAD_OF_COSTS, [_costs(definition, agent, records) for agent, records in by_agent.items()]),
+            f"```sh\n{_again(task, by_agent)}\n```",
+            "</details>",
+        )
+    )
+
+
+def _changed(config: CoreConfig | AgentConfig, default: CoreConfig | AgentConfig) -> dict[str, Any]:
+    """The settings that aren't at their default."""
+    before = dataclasses.asdict(default)
+    return {name: value for name, value in dataclasses.asdict(config).items() if value != before[name]}
 
 
 def _settings(values: Mapping[str, Any]) -> str:
@@ -136,11 +170,8 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
     if any(counts):
         rows.append(["**all of them**", "seeds at the goal", *counts])
     how = (
-        "Interquartile means over the seeds (of five they leave out the worst and the best, of three none; so the "
-        "worst seed is named where it is worse); in brackets the live memories of a step and layer, and the number of "
-        "seeds. Bold: all seeds are at the goal that the task has in training, which its table names. The last row "
-        "counts those that are, of all whose task has a goal of what is judged. `lstm-plain` and sweeps stand in the "
-        "tasks' own tables."
+        "Mean of the middle three of five seeds (of three seeds: the plain mean), and the worst seed, if worse. "
+        "In brackets: live memories of a step and layer; number of seeds. Bold: every seed reaches the task's goal."
     )
     parts = [_table(["task", "judged by", *columns], rows), how]
     swept = [(definition, by_agent) for definition, by_agent in shown if by_agent.keys() - set(agents.COMPARED)]
@@ -148,8 +179,8 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
         draw_memories_of(folder / GLANCE, swept)
         parts += [
             f"![Success against live memories]({GLANCE.as_posix()})",
-            "Each point is a seed, rings and empty squares those of a sweep. What has no slots to count stands at the "
-            "right.",
+            "Each point is a seed; rings have a lower budget, empty squares other numbers of slots. What has no slots "
+            "to count stands at the right.",
         ]
     return "\n\n".join(parts)
 
@@ -158,7 +189,8 @@ def _score(definition: ResultsTask, records: Sequence[RunRecord]) -> str:
     if not records:
         return ""
     scores = [record.evaluation[definition.measure] for record in records]
-    score, lowest = _mean(scores, ".3f"), _lowest(scores)
+    form = ".0f" if definition.measure == "mean_return" else ".3f"
+    score, lowest = _mean(scores, form), _lowest(scores, form)
     live = _mean([record.evaluation["live_memories"] for record in records], ".1f")
     in_brackets = f"{live}; {len(records)}" if live else f"{len(records)}"
     # A mean between quartiles doesn't see a single seed that failed.
@@ -203,9 +235,9 @@ def _lowest_later(record: RunRecord, objective: str) -> float | None:
     return min((value for step, value in points if step and step >= begin and value is not None), default=None)
 
 
-def _lowest(values: Sequence[float | None]) -> str:
+def _lowest(values: Sequence[float | None], form: str = ".3f") -> str:
     known = [value for value in values if value is not None]
-    return f"{min(known):.3f}" if known else ""
+    return format(min(known), form) if known else ""
 
 
 def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> list[str]:
@@ -217,17 +249,24 @@ def _row(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> l
         str(len(records)),
         _with_interval(scores),
         _lowest(scores),
-        _levels(records),
-        _mean([_last(record.curve.get(definition.objective, [])) for record in records], ".3f"),
-        _lowest([_lowest_later(record, definition.objective) for record in learned]),
         f"{len(learned)} of {len(records)}",
         _mean([record.goal_steps for record in learned], ",.0f"),
         _mean([None if record.goal_seconds is None else record.goal_seconds / 60 for record in learned], ",.1f"),
+        _lowest([_lowest_later(record, definition.objective) for record in learned]),
         _mean([record.evaluation["live_memories"] for record in records], ".1f"),
         "" if records[0].slots is None else str(records[0].slots),
         _mean([record.evaluation["mean_length"] for record in records], ",.1f"),
-        _mean([record.peak_memory_mib for record in records], ",.0f"),
+    ]
+
+
+def _costs(definition: ResultsTask, agent: str, records: Sequence[RunRecord]) -> list[str]:
+    """What an agent's training came to and took, over its seeds."""
+    return [
+        agent,
+        _mean([_last(record.curve.get(definition.objective, [])) for record in records], ".3f"),
+        _levels(records),
         _mean([record.steps_per_second for record in records], ",.0f"),
+        _mean([record.peak_memory_mib for record in records], ",.0f"),
         ", ".join(sorted({record.device_name for record in records})),
     ]
 
@@ -247,25 +286,16 @@ def _with_interval(values: Sequence[float | None]) -> str:
 
 
 def _total(records: Sequence[RunRecord]) -> str:
-    """What it all cost, and how to read it."""
+    """What it all cost, and what it was made from."""
     hours = sum(record.seconds for record in records) / 3600
     devices = ", ".join(sorted({record.device_name for record in records}))
-    commits = sorted({_commit(record) for record in records})
+    changed = sum(record.git is not None and record.git["changed"] for record in records)
+    unknown = sum(record.git is None for record in records)
     return (
-        "Means are interquartile means over the seeds, in brackets the 95 % bootstrap interval; lowest is the worst "
-        "seed, levels those solved of all that there are, over all seeds; in training is the objective at its end, by "
-        "sampled actions, lowest later its least in the second half of training, of any run that had learned the task "
-        "by then; learned are runs in which it reached the goal at some time, steps and minutes to it theirs; "
-        "live memories are those of a step and layer.\n\n"
-        f"{len(records)} runs, {hours:.2f} hours of training on {devices or 'no device'}; "
-        f"sources: {', '.join(commits) or 'none'}."
+        f"{len(records)} runs, {hours:.2f} hours of training on {devices or 'no device'}. Each result names the commit "
+        f"that it was made from; {changed} were made from one with changes that weren't committed"
+        f"{f', {unknown} from no checkout' if unknown else ''}."
     )
-
-
-def _commit(record: RunRecord) -> str:
-    if record.git is None:
-        return "not from a checkout"
-    return f"{record.git['commit'][:10]}{' with changes' if record.git['changed'] else ''}"
 
 
 def _left_out(stale: Results) -> list[str]:

@@ -244,14 +244,17 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
     assert first.startswith("Before.\n")
     assert first.endswith(f"{TABLES.end}\nAfter.\n")
     score = r"([01]\.\d{3})"
+    to_goal = r"[\d,]+ \| [\d.]+"
     row = re.search(
-        rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \|  \| {score} \| {score} \| 2 of 2 \|",
+        rf"^\| expire-span \| 2 \| {score} \({score} to {score}\) \| {score} \| 2 of 2 \| {to_goal} \| {score} \|",
         first,
         re.M,
     )
     assert row is not None
+    costs = re.search(rf"^\| expire-span \| {score} \|  \| [\d,]+ \| [\d,]+ \| ", first, re.M)
+    assert costs is not None
     ends = [read_record(path).curve["success_rate"][-1] for path in results[:2]]
-    assert float(row[5]) == pytest.approx(np.array(ends, dtype=float).mean(), abs=6e-4)
+    assert float(costs[1]) == pytest.approx(np.array(ends, dtype=float).mean(), abs=6e-4)
     later = []
     for path in results[:2]:
         record = read_record(path)
@@ -259,8 +262,9 @@ def test_a_matrix_from_the_first_run_to_the_report(cli: Cli, folder: Path) -> No
         since = max(record.goal_steps, STEPS // 2)
         curve = zip(record.curve["steps"], record.curve["success_rate"], strict=True)
         later += [rate for step, rate in curve if step is not None and step >= since and rate is not None]
-    assert row[6] == f"{min(later):.3f}"
+    assert row[5] == f"{min(later):.3f}"
     assert "Settings of their own: lstm with `batch_size` 32." in first
+    assert re.search(r"^The expiring memory, where it differs from the defaults: .*`slots` 6", first, re.M)
     # Of two seeds the lowest is the interval's lower end.
     assert row[4] == row[2] <= row[1]
     overview = re.search(r"^\| .* \| success rate \| ([01]\.\d{3})", first, re.M)
@@ -315,10 +319,11 @@ def test_what_is_seen_at_a_glance(cli: Cli, folder: Path) -> None:
 
 
 def test_agents_are_told_apart_in_pictures() -> None:
-    """Catches: two agents of one colour and shape, an agent that was added and has none."""
+    """Catches: two agents of one look that no number tells apart, an agent that was added and has no look."""
     styles = [pictures.Style.of(agent) for agent in agents.NAMES]
-    assert len({(style.color, style.marker, style.dashes) for style in styles}) == len(styles)
-    assert len({style.color for style in styles}) == len(styles)
+    assert len({(style.color, style.marker, style.number) for style in styles}) == len(styles)
+    single = [style for style in styles if style.number is None]
+    assert len({style.color for style in single}) == len({style.label for style in single}) == len(single)
 
 
 def test_pages_in_which_parts_would_be_lost(tmp_path: Path) -> None:
@@ -386,7 +391,7 @@ def test_a_report_of_agents_whose_episodes_never_ended(cli: Cli, folder: Path) -
     assert cli(*words(folder, names=("lstm",), seeds=1)).status == 0
     assert cli(*words(folder, "--report", names=("lstm",), seeds=1)).status == 0
     assert re.search(
-        r"^\| lstm \| 1 \| 0\.000 \| 0\.000 \|  \|  \|  \| 0 of 1 \|", (folder / "RESULTS.md").read_text(), re.M
+        r"^\| lstm \| 1 \| 0\.000 \| 0\.000 \| 0 of 1 \|  \|  \|  \|", (folder / "RESULTS.md").read_text(), re.M
     )
 
 
