@@ -16,9 +16,9 @@ _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def spaces() -> str:
-    """Observations by actions."""
-    rows = ((name, f"`{seen.policy}`", seen.read_by, *["yes"] * len(ACTIONS)) for name, seen in OBSERVATIONS.items())
-    return _table(("observations", "policy", "read", *ACTIONS), rows)
+    """Observations, and the actions that each is tested with."""
+    rows = ((name, f"`{seen.policy}`", seen.read_by) for name, seen in OBSERVATIONS.items())
+    return f"{_table(('observations', 'policy', 'read'), rows)}\n\nActions: {'; '.join(ACTIONS)}."
 
 
 def wrappers() -> str:
