@@ -27,6 +27,7 @@ from agents.checkpoint import CheckpointError, Tree
 from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings, window_reaches
 from agents.core_checks import check_core
 from agents.cores import Memory
+from agents.cores.sizes import check_whole
 from agents.finite import check_update
 from agents.gradient import GradientSettings, MinibatchGradient
 from agents.host_rollout import HostRollout
@@ -34,7 +35,7 @@ from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics, statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
 from agents.precision import Precision, computing
-from agents.rollout import SegmentRolloutBuffer, check_whole, fit_segments, segments_of
+from agents.rollout import SegmentRolloutBuffer, fit_segments, segments_of
 from agents.saving.model import model_from_tree, model_to_tree, restore_parameters
 from agents.saving.place import load_tree, save_tree
 from agents.saving.training import resume_training, training_to_tree
