@@ -80,8 +80,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         min_advantage_std: the least that normalised advantages are divided by, on the scale of the rewards; without
             `normalize_advantage` it has no meaning. Once a policy makes no more mistakes its advantages are the noise
             of the value function, and divided by their own deviation they move the policy as far as mistakes did.
-        expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
-            nor the budget has a meaning for a core without spans, such as an LSTM.
+        expire_loss_coef: the greatest weight of the mean span in steps, reached while memories exceed the budget. The
+            paper weighs e / R over the states on the ramp (`expire_span.CoreOutput.span_loss`), which never charges
+            for a state that outlives its episode. Neither it nor the budget has a meaning for a core without spans,
+            such as an LSTM.
         read_loss_coef: weight of the steps by which spans fall short of what the core's `read_margin` asks for states
             that were read (see `expire_span.CoreOutput.read_shortfall`); without a margin it has no meaning.
         memory_budget: live memories a step and layer that cost nothing, or a schedule (see `agents.span_coefficient`,
@@ -180,8 +182,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.forget_at_success = forget_at_success
         self.memory_statistics: dict[str, float] = {}
         """What the memory did in the last rollout, see `SlotStatistics.read`; empty of a core without slots."""
-        self.span_coefficient = 0.0
-        """The weight of the span loss now."""
+        self.span_coef = 0.0
+        """The weight of the mean span in the loss now, `expire_loss_coef` at most."""
         self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
         check_arguments(vars(self) | {"stats_window_size": stats_window_size})
         # Python's generator, which is seeded with it, takes none of NumPy's numbers, nor do queues.
@@ -598,10 +600,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         assert callable(self.memory_budget)
         budget = self.memory_budget(self._current_progress_remaining)
         # A file may say otherwise of a core without spans.
-        self.span_coefficient = 0.0
+        self.span_coef = 0.0
         if self.policy.has_spans and self._may_forget():
             live = self.memory_statistics["live_memories"]
-            self.span_coefficient = coefficient(live, budget, self.expire_loss_coef)
+            self.span_coef = coefficient(live, budget, self.expire_loss_coef)
         clip_range = self.clip_range(self._current_progress_remaining)
         clip_range_vf = None
         if callable(self.clip_range_vf):
@@ -614,7 +616,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             clip_range_vf,
             self.ent_coef,
             self.vf_coef,
-            self.span_coefficient,
+            self.span_coef,
             self.read_loss_coef,
         )
         settings = GradientSettings(
@@ -635,14 +637,14 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
                 if not self._epoch(self._gradient, settings.segments, logs):
                     break
         for name, mean in check_update(logs, self.policy.parameters(), self._n_updates).items():
-            if self.policy.has_spans or name not in ("span_loss", "read_shortfall"):
+            if self.policy.has_spans or name not in ("mean_span", "read_shortfall"):
                 self.logger.record(f"train/{name}", mean)
         self._spent(update=time.perf_counter() - began)
         self.logger.record("train/explained_variance", self._explained_variance())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
         if self.policy.has_spans:
-            self.logger.record("train/span_coef", self.span_coefficient)
+            self.logger.record("train/span_coef", self.span_coef)
             self.logger.record("train/memory_budget", budget)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)

@@ -48,7 +48,8 @@ _ARGUMENTS: dict[str, tuple[type[Any], ...]] = {
     "precision": (str,),
 }
 """Arguments of `ExpireSpanPPO` that are plain values, and their types. Where TensorBoard's logs go is the reader's."""
-_PRIVATE = {"stats_window_size": "_stats_window_size"}
+_ATTRIBUTES = {"stats_window_size": "_stats_window_size", "span_coefficient": "span_coef"}
+"""Those of a model that the file has by another name."""
 _COUNTERS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("num_timesteps", "_n_updates"), (int,)),
     **dict.fromkeys(("_current_progress_remaining", "span_coefficient"), _NUMBER),
@@ -60,7 +61,7 @@ def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
     """All that makes a model, and of a training, if given, what `training_to_tree` says."""
     aliases = {cls: name for name, cls in model.policy_aliases.items()}
     policy_class = aliases.get(model.policy_class) or checkpoint.class_to_tree(model.policy_class)
-    arguments = {name: _as(types, getattr(model, _PRIVATE.get(name, name))) for name, types in _ARGUMENTS.items()}
+    arguments = {name: _as(types, getattr(model, _ATTRIBUTES.get(name, name))) for name, types in _ARGUMENTS.items()}
     schedules = {name: getattr(model, name) for name in _SCHEDULES}
     return {
         "kind": KIND,
@@ -74,7 +75,7 @@ def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
         "schedules": {
             name: None if value is None else checkpoint.schedule_to_tree(value) for name, value in schedules.items()
         },
-        "counters": {name: getattr(model, name) for name in _COUNTERS},
+        "counters": {name: getattr(model, _ATTRIBUTES.get(name, name)) for name in _COUNTERS},
         "memory_statistics": dict(model.memory_statistics),
         "episodes": None if model.ep_info_buffer is None else episodes_to_tree(model.ep_info_buffer),
         "successes": None if model.ep_success_buffer is None else successes_to_tree(model.ep_success_buffer),
@@ -133,7 +134,7 @@ def model_from_tree(
         _load_optimizer(model.policy.optimizer, said.parts["optimizer"])
         model.policy.weights_changed()
         for name, value in said.counters.items():
-            setattr(model, name, value)
+            setattr(model, _ATTRIBUTES.get(name, name), value)
         model.memory_statistics = _numbers(said.parts["memory_statistics"], "memory_statistics")
         episodes, successes = said.parts["episodes"], said.parts["successes"]
         if episodes is not None and successes is not None:

@@ -104,7 +104,7 @@ def test_a_core_without_spans_says_nothing_of_them() -> None:
     assert "train/value_loss" in logged
     assert not {name for name in logged if "span" in name or "memory" in name}
     assert model.memory_statistics == {}
-    assert model.span_coefficient == 0
+    assert model.span_coef == 0
 
 
 def test_features_are_as_wide_as_the_core() -> None:
