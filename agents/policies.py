@@ -68,7 +68,7 @@ class Act(NamedTuple):
     """As the action distribution has them: a Box's actions as vectors, whatever its shape."""
     values: Float[Tensor, " n_envs"]
     log_prob: Float[Tensor, " n_envs"]
-    step: CoreStep
+    core: CoreStep
     """What the memory core did: what it wrote, of an `ExpireSpanCore` expire masks and attention, too."""
     state: PolicyState
     """The state after this step."""

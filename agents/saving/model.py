@@ -21,7 +21,7 @@ from agents.checkpoint.errors import shown
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import fit_segments
 from agents.saving.episodes import episodes_to_tree, successes_to_tree, windows_from_tree
-from agents.saving.fitting import check_kind, check_shapes, check_weights, fitting_together, quiet, tensors_by_name
+from agents.saving.fitting import check_kind, check_shapes, check_weights, checked_weights, fitting_together, quiet
 from expire_span.version import __version__
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ def restore_parameters(model: ExpireSpanPPO, tree: Tree, exact_match: bool) -> N
     """
     with fitting_together():
         part = _described(tree)
-        weights, own = tensors_by_name(part["weights"]), model.policy.state_dict()
+        weights, own = checked_weights(part["weights"]), model.policy.state_dict()
         # Looked at beforehand, since PyTorch sets those that fit before it says which don't.
         names = weights.keys() | own.keys() if exact_match else weights.keys() & own.keys()
         check_shapes(weights, own, names, "this model", "the model")
