@@ -596,21 +596,44 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._keep_schedules()
+        began = time.perf_counter()
+        weights = self._weights()
+        segments = segments_of(self.batch_size, self._segment_length, self.rollout_buffer.n_segments * self.n_envs)
+        gradient = self._gradient_of(weights, segments)
+        logs: list[LossParts] = []
+        with self._precise():
+            for _ in range(self.n_epochs):
+                if not self._epoch(gradient, segments, logs):
+                    break
+        for name, mean in check_update(logs, self.policy.parameters(), self._n_updates).items():
+            if self.policy.has_spans or name not in ("mean_span", "read_shortfall"):
+                self.logger.record(f"train/{name}", mean)
+        self._spent(update=time.perf_counter() - began)
+        self.logger.record("train/explained_variance", self._explained_variance())
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self._within_rollout = False
+
+    def _weights(self) -> Weights:
+        """The weights of the loss's parts, as far as the training has come; logs those that are scheduled."""
         assert callable(self.clip_range)
-        assert callable(self.memory_budget)
-        budget = self.memory_budget(self._current_progress_remaining)
-        # A file may say otherwise of a core without spans.
-        self.span_coef = 0.0
-        if self.policy.has_spans and self._may_forget():
-            live = self.memory_statistics["live_memories"]
-            self.span_coef = coefficient(live, budget, self.expire_loss_coef)
         clip_range = self.clip_range(self._current_progress_remaining)
+        self.logger.record("train/clip_range", clip_range)
         clip_range_vf = None
         if callable(self.clip_range_vf):
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)
-
-        began = time.perf_counter()
-        weights = Weights.of(
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+        # A file may say otherwise of a core without spans.
+        self.span_coef = 0.0
+        if self.policy.has_spans:
+            assert callable(self.memory_budget)
+            budget = self.memory_budget(self._current_progress_remaining)
+            if self._may_forget():
+                self.span_coef = coefficient(self.memory_statistics["live_memories"], budget, self.expire_loss_coef)
+            self.logger.record("train/span_coef", self.span_coef)
+            self.logger.record("train/memory_budget", budget)
+        return Weights.of(
             self.device,
             clip_range,
             clip_range_vf,
@@ -619,9 +642,12 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.span_coef,
             self.read_loss_coef,
         )
+
+    def _gradient_of(self, weights: Weights, segments: int) -> MinibatchGradient:
+        """The program for minibatches of so many segments with these weights; made anew where the last doesn't fit."""
         settings = GradientSettings(
-            segments_of(self.batch_size, self._segment_length, self.rollout_buffer.n_segments * self.n_envs),
-            clip_range_vf is not None,
+            segments,
+            weights.clip_range_vf is not None,
             self.normalize_advantage,
             self.min_advantage_std,
             self.max_grad_norm,
@@ -631,26 +657,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.policy.optimizer.zero_grad()
             self._gradient = MinibatchGradient(self.policy, self.rollout_buffer, weights, settings, self._machinery)
         self._gradient.weigh(weights)
-        logs: list[LossParts] = []
-        with self._precise():
-            for _ in range(self.n_epochs):
-                if not self._epoch(self._gradient, settings.segments, logs):
-                    break
-        for name, mean in check_update(logs, self.policy.parameters(), self._n_updates).items():
-            if self.policy.has_spans or name not in ("mean_span", "read_shortfall"):
-                self.logger.record(f"train/{name}", mean)
-        self._spent(update=time.perf_counter() - began)
-        self.logger.record("train/explained_variance", self._explained_variance())
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-        if self.policy.has_spans:
-            self.logger.record("train/span_coef", self.span_coef)
-            self.logger.record("train/memory_budget", budget)
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/clip_range", clip_range)
-        if clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", clip_range_vf)
-        self._within_rollout = False
+        return self._gradient
 
     @property
     def _waits_to_forget(self) -> bool:

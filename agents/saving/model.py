@@ -126,20 +126,7 @@ def model_from_tree(
             n_steps, batch_size, n_epochs, segment_length = (arguments[name] for name in sizes)
             fit_segments(n_steps, n_envs, batch_size, n_epochs, segment_length)
     with fitting_together(), quiet():
-        kwargs = arguments | {"policy_kwargs": said.policy_kwargs, "device": device, "_init_setup_model": False}
-        model = cls(said.policy_class, env, **kwargs)
-        model.observation_space, model.action_space, model.n_envs = said.observation_space, said.action_space, n_envs
-        model._setup_model()
-        model.policy.load_state_dict(said.parts["weights"])
-        _load_optimizer(model.policy.optimizer, said.parts["optimizer"])
-        model.policy.weights_changed()
-        for name, value in said.counters.items():
-            setattr(model, _ATTRIBUTES.get(name, name), value)
-        model.memory_statistics = _numbers(said.parts["memory_statistics"], "memory_statistics")
-        episodes, successes = said.parts["episodes"], said.parts["successes"]
-        if episodes is not None and successes is not None:
-            windows = windows_from_tree(episodes, successes, model._stats_window_size)
-            model.ep_info_buffer, model.ep_success_buffer = windows
+        model = _made(cls, said, arguments, env, device)
     for name, value in attributes.items():
         if name == "n_envs" or not hasattr(model, name):
             raise ValueError(f"{name}={value!r} is nothing that a loaded model can be given")
@@ -219,6 +206,28 @@ def _changed(
         # Only Box actions can have it, and there it has weights of its own.
         raise ValueError(f"use_sde can't change when a model is loaded: it has use_sde={use_sde}")
     return arguments, attributes
+
+
+def _made(
+    cls: type[Model], said: _Said, arguments: dict[str, Any], env: VecEnv | None, device: torch.device | str
+) -> Model:
+    """A model of these arguments, with the weights and all else that the description says."""
+    kwargs = arguments | {"policy_kwargs": said.policy_kwargs, "device": device, "_init_setup_model": False}
+    model = cls(said.policy_class, env, **kwargs)
+    model.observation_space, model.action_space = said.observation_space, said.action_space
+    model.n_envs = said.n_envs if env is None else env.num_envs
+    model._setup_model()
+    model.policy.load_state_dict(said.parts["weights"])
+    _load_optimizer(model.policy.optimizer, said.parts["optimizer"])
+    model.policy.weights_changed()
+    for name, value in said.counters.items():
+        setattr(model, _ATTRIBUTES.get(name, name), value)
+    model.memory_statistics = _numbers(said.parts["memory_statistics"], "memory_statistics")
+    episodes, successes = said.parts["episodes"], said.parts["successes"]
+    if episodes is not None and successes is not None:
+        windows = windows_from_tree(episodes, successes, model._stats_window_size)
+        model.ep_info_buffer, model.ep_success_buffer = windows
+    return model
 
 
 def policy_kwargs_from_tree(tree: Tree) -> dict[str, Any]:
