@@ -75,6 +75,8 @@ def core_maker(core: str | Callable[..., MemoryCore], given: Mapping[str, Any]) 
             f"the core has {', '.join(defaults) or 'none'}"
         )
     arguments = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
+    # Off in any policy, see `checked`: so its file needn't say it, which is as before then.
+    arguments.pop("random_shortening", None)
     for name in ("dim", "depth", "heads", "slots", "seq_len"):
         # Also of a core of one's own: its file would be refused.
         check_size(name, given.get(name, 0))

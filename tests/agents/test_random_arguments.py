@@ -155,6 +155,7 @@ def test_every_argument_is_drawn() -> None:
     """Would catch: an argument that was added, and that nothing here is about."""
     assert set(inspect.signature(ExpireSpanPPO).parameters) - NOT_DRAWN == AGENT.keys()
     assert set(inspect.signature(ExpireSpanCore).parameters) - {"random_shortening"} == SIZES.keys()
+    assert core_maker("expire-span", {}).keywords.keys() <= SIZES.keys()
 
 
 @drawn(300)
