@@ -19,6 +19,10 @@ class Timings(NamedTuple):
     """Waiting for environments; those that are tensors step within `acting`."""
     update: float = 0.0
 
+    def since(self, before: "Timings") -> "Timings":
+        """The seconds from `before` to here."""
+        return Timings(self.acting - before.acting, self.env - before.env, self.update - before.update)
+
 
 class Episodes(NamedTuple):
     """Episodes that ended, in order."""

@@ -50,6 +50,7 @@ class MiniGridExtractor(BaseFeaturesExtractor):
         self.of_cell = nn.Sequential(nn.Linear(embedding_dim, features_dim), nn.ReLU()) if pooled else None
 
     def forward(self, observations: Shaped[Tensor, "batch height width channels"]) -> Shaped[Tensor, "batch features"]:
+        """Features of observations, whole numbers up to the greatest code, of any dtype."""
         tables = torch.cat([*self.embeddings.parameters()])
         # As a matrix product, whose gradient is one, too: that of a table looked up is a sum into very few rows, of
         # which each addition waits for the last.

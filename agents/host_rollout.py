@@ -25,12 +25,29 @@ from agents.rollout import SegmentRolloutBuffer
 
 @runtime_checkable
 class GroupedEnv(Protocol):
-    """Environments in groups of which one can step while the policy acts in another."""
+    """Environments in groups of which one can step while the policy acts in another: a `VecEnv` that has these, too."""
 
     group_slices: list[slice]
+    """Which environments each group has: all of them, in order."""
 
-    def send(self, group: int, actions: np.ndarray) -> None: ...
-    def receive(self, group: int) -> VecEnvStepReturn: ...
+    def send(self, group: int, actions: np.ndarray) -> None:
+        """Begins a step of a group's environments, and doesn't wait for it.
+
+        Args:
+            group: its number.
+            actions: an action for each of them, `(environments, *action)`, as the action space has them; to be left as
+                they are.
+        """
+        ...
+
+    def receive(self, group: int) -> VecEnvStepReturn:
+        """Waits for the step that `send` began.
+
+        Returns:
+            As `VecEnv.step_wait`, of the group's environments alone: observations, rewards, dones and infos, in arrays
+            that the group's next step doesn't write to.
+        """
+        ...
 
 
 class HostRollout:

@@ -1,4 +1,4 @@
-"""PPO's loss of a minibatch of segments, with the span loss; a function of tensors, so that it compiles whole."""
+"""PPO's loss of a minibatch of segments, spans included; a function of tensors, so that it compiles whole."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Weights(NamedTuple):
     ent_coef: Float[Tensor, ""]
     vf_coef: Float[Tensor, ""]
     span_coef: Float[Tensor, ""]
-    read_coef: Float[Tensor, ""]
+    read_loss_coef: Float[Tensor, ""]
 
     @staticmethod
     def of(
@@ -30,11 +30,11 @@ class Weights(NamedTuple):
         ent_coef: float,
         vf_coef: float,
         span_coef: float,
-        read_coef: float,
+        read_loss_coef: float,
     ) -> "Weights":
         """These numbers on a device, in one copy."""
         numbers = torch.tensor(
-            (clip_range, 0.0 if clip_range_vf is None else clip_range_vf, ent_coef, vf_coef, span_coef, read_coef),
+            (clip_range, 0.0 if clip_range_vf is None else clip_range_vf, ent_coef, vf_coef, span_coef, read_loss_coef),
             device=device,
         ).unbind()
         return Weights(numbers[0], None if clip_range_vf is None else numbers[1], *numbers[2:])
@@ -47,8 +47,8 @@ class LossParts(NamedTuple):
     policy_gradient_loss: Float[Tensor, ""]
     value_loss: Float[Tensor, ""]
     entropy_loss: Float[Tensor, ""]
-    span_loss: Float[Tensor, ""]
-    """Mean span of the states, in steps; 0 of a core without spans."""
+    mean_span: Float[Tensor, ""]
+    """Of the states, in steps; 0 of a core without spans."""
     read_shortfall: Float[Tensor, ""]
     """Steps that spans of states that were read fall short, a step; 0 of a core without spans, or a margin."""
     approx_kl: Float[Tensor, ""]
@@ -63,7 +63,8 @@ def ppo_loss(
     normalize_advantage: bool,
     min_advantage_std: float,
 ) -> LossParts:
-    """The clipped surrogate, value, entropy and span losses (Schulman et al. 2017, arXiv 1707.06347, equation 9).
+    """The clipped surrogate, value and entropy losses (Schulman et al. 2017, arXiv 1707.06347, equation 9), and what
+    spans cost and fall short of.
 
     Args:
         policy: as it is now.
@@ -86,7 +87,7 @@ def ppo_loss(
     value_loss = functional.mse_loss(values, batch.returns)
     entropy = -now.log_prob.mean() if now.entropy is None else now.entropy.mean()
     loss = policy_loss - weights.ent_coef * entropy + weights.vf_coef * value_loss
-    loss = loss + weights.span_coef * now.mean_span + weights.read_coef * now.read_shortfall
+    loss = loss + weights.span_coef * now.mean_span + weights.read_loss_coef * now.read_shortfall
     approx_kl = (ratio - 1 - log_ratio).mean()
     clip_fraction = ((ratio - 1).abs() > clip).float().mean()
     parts = (policy_loss, value_loss, -entropy, now.mean_span, now.read_shortfall, approx_kl, clip_fraction)

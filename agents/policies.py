@@ -68,7 +68,7 @@ class Act(NamedTuple):
     """As the action distribution has them: a Box's actions as vectors, whatever its shape."""
     values: Float[Tensor, " n_envs"]
     log_prob: Float[Tensor, " n_envs"]
-    step: CoreStep
+    core: CoreStep
     """What the memory core did: what it wrote, of an `ExpireSpanCore` expire masks and attention, too."""
     state: PolicyState
     """The state after this step."""
@@ -103,8 +103,7 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         core: the memory core: `"expire-span"`, `"transformer-xl"`, `"lstm"`, `"gru"`, or a class or function that makes
             an `agents.cores.MemoryCore`. It gets the keyword arguments that aren't the policy's: see
             `agents.cores.choice` for those of the four and their defaults (`dim` 128, `depth` 2; of an expiring memory
-            `heads`, `slots`, `max_span`, `ramp_length`, `seq_len`, `spans`, `initial_span`, `backend`, `ramp_power`,
-            `read_margin`, `log_position`, `count_matches`, `ramp_gradient`).
+            those of `expire_span.ExpireSpanCore`, but for `random_shortening`, which is refused).
         features_extractor_class: default by the policy's name: `MlpPolicy` embeds MiniGrid's codes and flattens
             everything else, `CnnPolicy` takes SB3's `NatureCNN`, `MultiInputPolicy` its `CombinedExtractor`.
 

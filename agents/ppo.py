@@ -27,6 +27,7 @@ from agents.checkpoint import CheckpointError, Tree
 from agents.collection import Episodes, Position, Rollout, RolloutStep, Timings, window_reaches
 from agents.core_checks import check_core
 from agents.cores import Memory
+from agents.cores.sizes import check_whole
 from agents.finite import check_update
 from agents.gradient import GradientSettings, MinibatchGradient
 from agents.host_rollout import HostRollout
@@ -34,7 +35,7 @@ from agents.loss import LossParts, Weights
 from agents.memory_statistics import MemoryStatistics, statistics_of
 from agents.policies import CnnPolicy, ExpireSpanActorCriticPolicy, MlpPolicy, MultiInputPolicy
 from agents.precision import Precision, computing
-from agents.rollout import SegmentRolloutBuffer, check_whole, fit_segments, segments_of
+from agents.rollout import SegmentRolloutBuffer, fit_segments, segments_of
 from agents.saving.model import model_from_tree, model_to_tree, restore_parameters
 from agents.saving.place import load_tree, save_tree
 from agents.saving.training import resume_training, training_to_tree
@@ -79,8 +80,10 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         min_advantage_std: the least that normalised advantages are divided by, on the scale of the rewards; without
             `normalize_advantage` it has no meaning. Once a policy makes no more mistakes its advantages are the noise
             of the value function, and divided by their own deviation they move the policy as far as mistakes did.
-        expire_loss_coef: the greatest weight of the span loss, reached while memories exceed the budget. Neither it
-            nor the budget has a meaning for a core without spans, such as an LSTM.
+        expire_loss_coef: the greatest weight of the mean span in steps, reached while memories exceed the budget. The
+            paper weighs e / R over the states on the ramp (`expire_span.CoreOutput.span_loss`), which never charges
+            for a state that outlives its episode. Neither it nor the budget has a meaning for a core without spans,
+            such as an LSTM.
         read_loss_coef: weight of the steps by which spans fall short of what the core's `read_margin` asks for states
             that were read (see `expire_span.CoreOutput.read_shortfall`); without a margin it has no meaning.
         memory_budget: live memories a step and layer that cost nothing, or a schedule (see `agents.span_coefficient`,
@@ -179,8 +182,8 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.forget_at_success = forget_at_success
         self.memory_statistics: dict[str, float] = {}
         """What the memory did in the last rollout, see `SlotStatistics.read`; empty of a core without slots."""
-        self.span_coefficient = 0.0
-        """The weight of the span loss now."""
+        self.span_coef = 0.0
+        """The weight of the mean span in the loss now, `expire_loss_coef` at most."""
         self.precision, self.compile, self.cuda_graphs = precision, compile, cuda_graphs
         check_arguments(vars(self) | {"stats_window_size": stats_window_size})
         # Python's generator, which is seeded with it, takes none of NumPy's numbers, nor do queues.
@@ -593,32 +596,58 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._keep_schedules()
+        began = time.perf_counter()
+        weights = self._weights()
+        segments = segments_of(self.batch_size, self._segment_length, self.rollout_buffer.n_segments * self.n_envs)
+        gradient = self._gradient_of(weights, segments)
+        logs: list[LossParts] = []
+        with self._precise():
+            for _ in range(self.n_epochs):
+                if not self._epoch(gradient, segments, logs):
+                    break
+        for name, mean in check_update(logs, self.policy.parameters(), self._n_updates).items():
+            if self.policy.has_spans or name not in ("mean_span", "read_shortfall"):
+                self.logger.record(f"train/{name}", mean)
+        self._spent(update=time.perf_counter() - began)
+        self.logger.record("train/explained_variance", self._explained_variance())
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self._within_rollout = False
+
+    def _weights(self) -> Weights:
+        """The weights of the loss's parts, as far as the training has come; logs those that are scheduled."""
         assert callable(self.clip_range)
-        assert callable(self.memory_budget)
-        budget = self.memory_budget(self._current_progress_remaining)
-        # A file may say otherwise of a core without spans.
-        self.span_coefficient = 0.0
-        if self.policy.has_spans and self._may_forget():
-            live = self.memory_statistics["live_memories"]
-            self.span_coefficient = coefficient(live, budget, self.expire_loss_coef)
         clip_range = self.clip_range(self._current_progress_remaining)
+        self.logger.record("train/clip_range", clip_range)
         clip_range_vf = None
         if callable(self.clip_range_vf):
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)
-
-        began = time.perf_counter()
-        weights = Weights.of(
+            self.logger.record("train/clip_range_vf", clip_range_vf)
+        # A file may say otherwise of a core without spans.
+        self.span_coef = 0.0
+        if self.policy.has_spans:
+            assert callable(self.memory_budget)
+            budget = self.memory_budget(self._current_progress_remaining)
+            if self._may_forget():
+                self.span_coef = coefficient(self.memory_statistics["live_memories"], budget, self.expire_loss_coef)
+            self.logger.record("train/span_coef", self.span_coef)
+            self.logger.record("train/memory_budget", budget)
+        return Weights.of(
             self.device,
             clip_range,
             clip_range_vf,
             self.ent_coef,
             self.vf_coef,
-            self.span_coefficient,
+            self.span_coef,
             self.read_loss_coef,
         )
+
+    def _gradient_of(self, weights: Weights, segments: int) -> MinibatchGradient:
+        """The program for minibatches of so many segments with these weights; made anew where the last doesn't fit."""
         settings = GradientSettings(
-            segments_of(self.batch_size, self._segment_length, self.rollout_buffer.n_segments * self.n_envs),
-            clip_range_vf is not None,
+            segments,
+            weights.clip_range_vf is not None,
             self.normalize_advantage,
             self.min_advantage_std,
             self.max_grad_norm,
@@ -628,26 +657,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
             self.policy.optimizer.zero_grad()
             self._gradient = MinibatchGradient(self.policy, self.rollout_buffer, weights, settings, self._machinery)
         self._gradient.weigh(weights)
-        logs: list[LossParts] = []
-        with self._precise():
-            for _ in range(self.n_epochs):
-                if not self._epoch(self._gradient, settings.segments, logs):
-                    break
-        for name, mean in check_update(logs, self.policy.parameters(), self._n_updates).items():
-            if self.policy.has_spans or name not in ("span_loss", "read_shortfall"):
-                self.logger.record(f"train/{name}", mean)
-        self._spent(update=time.perf_counter() - began)
-        self.logger.record("train/explained_variance", self._explained_variance())
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-        if self.policy.has_spans:
-            self.logger.record("train/span_coef", self.span_coefficient)
-            self.logger.record("train/memory_budget", budget)
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record("train/clip_range", clip_range)
-        if clip_range_vf is not None:
-            self.logger.record("train/clip_range_vf", clip_range_vf)
-        self._within_rollout = False
+        return self._gradient
 
     @property
     def _waits_to_forget(self) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from agents.action_masks import choices_of
 from agents.cores import Memory, MemoryCore, mapped
-from agents.cores.sizes import check_size
+from agents.cores.sizes import check_whole
 
 
 class Minibatch(NamedTuple):
@@ -226,13 +226,6 @@ def segments_of(batch_size: int, length: int, available: int) -> int:
     """How many segments of this length a minibatch has, of so many. Raises as `fit_segments`."""
     check_whole("batch_size", batch_size)
     return min(max(1, round(batch_size / length)), available)
-
-
-def check_whole(name: str, size: Any) -> None:
-    """Raises a `ValueError` for what is no whole number, or below 1, or above any machine's memory."""
-    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
-    check_size(name, size)
 
 
 def discounted_sums(

@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
@@ -21,48 +21,108 @@ from agents.rollout import SegmentRolloutBuffer
 
 @runtime_checkable
 class Transition(Protocol):
-    """What a step of environments that are tensors gives; where an episode ends, the next starts in the same step."""
+    """What a step of environments that are tensors gives, on their device, an entry for each environment. Where an
+    episode ends, the next one starts in the same step."""
 
     @property
-    def obs(self) -> Tensor: ...
+    def obs(self) -> Shaped[Tensor, " n_envs *obs"]:
+        """What the policy sees next: where an episode ended, after the reset. As the observation space has them; a
+        dictionary can't be one."""
+        ...
+
     @property
-    def rewards(self) -> Float[Tensor, " n_envs"]: ...
+    def rewards(self) -> Float[Tensor, " n_envs"]:
+        """Of the step, that of the episode's end included."""
+        ...
+
     @property
-    def terminated(self) -> Bool[Tensor, " n_envs"]: ...
+    def terminated(self) -> Bool[Tensor, " n_envs"]:
+        """Where an episode came to its end."""
+        ...
+
     @property
-    def truncated(self) -> Bool[Tensor, " n_envs"]: ...
+    def truncated(self) -> Bool[Tensor, " n_envs"]:
+        """Where a time limit cut one off, never where it `terminated`: what might still have come is estimated."""
+        ...
+
     @property
-    def final_obs(self) -> Tensor: ...
+    def final_obs(self) -> Shaped[Tensor, " n_envs *obs"]:
+        """As `obs`, but before the reset; of account only where an episode was cut off."""
+        ...
+
     @property
-    def episode_returns(self) -> Float[Tensor, " n_envs"]: ...
+    def episode_returns(self) -> Float[Tensor, " n_envs"]:
+        """Sum of the rewards of the step's episode, this one included; of account only where it ended."""
+        ...
+
     @property
-    def episode_lengths(self) -> Int[Tensor, " n_envs"]: ...
+    def episode_lengths(self) -> Int[Tensor, " n_envs"]:
+        """Steps of the step's episode, this one included; of account only where it ended."""
+        ...
+
     @property
-    def is_success(self) -> Bool[Tensor, " n_envs"]: ...
+    def is_success(self) -> Bool[Tensor, " n_envs"]:
+        """Whether the step's episode was a success; of account only where it ended."""
+        ...
+
+
+@runtime_checkable
+class TensorState(Protocol):
+    """All that changes in environments: a `NamedTuple` of tensors, of shapes that stay the same."""
+
+    def _asdict(self) -> dict[str, Tensor]: ...
 
 
 @runtime_checkable
 class TensorEnv(Protocol):
-    """Environments that step as tensors on the policy's device, in place, without waiting for the host."""
+    """Environments that step as tensors on the policy's device, in place, without waiting for the host.
+
+    `ExpireSpanPPO` finds them as the attribute `tensor_env` of the `VecEnv` that it is given, which resets them.
+    """
 
     device: torch.device
+    """Where all tensors are; on another than the policy's the `VecEnv` steps instead."""
 
     @property
     def identity(self) -> str:
-        """Says which task this is, with which arguments."""
+        """Says which task this is, with which arguments: a saved state is taken only where it is the same."""
         ...
 
-    def step(self, actions: Tensor) -> Transition: ...
-    def possible_truncations(self, n_steps: int) -> Bool[Tensor, " n_steps"]: ...
-    def get_state(self) -> Any: ...
-    def set_state(self, state: Any) -> None: ...
+    def step(self, actions: Tensor) -> Transition:
+        """A step of all environments.
+
+        It is captured in a CUDA graph or compiled: no shape may depend on data, nothing may wait for the host, and the
+        state must change in the very tensors that it lies in.
+
+        Args:
+            actions: on the device, `(n_envs, *action)` as the action space has them: whole numbers for choices; within
+                the bounds of a Box.
+        """
+        ...
+
+    def possible_truncations(self, n_steps: int) -> Bool[Tensor, " n_steps"]:
+        """Whether an episode may be cut off in each of the next steps, whatever the actions; on any device.
+
+        True where none is only costs time. False where one is would leave out what might still have come: never that.
+        """
+        ...
+
+    def get_state(self) -> TensorState:
+        """A copy of all that changes, random numbers to come included; a training is saved with it."""
+        ...
+
+    def set_state(self, state: Any) -> None:
+        """Goes on from what `get_state` gave, here or in environments of the same `identity`; on any device."""
+        ...
 
 
 @runtime_checkable
 class MaskedTensorEnv(Protocol):
     """Environments that also say which actions may be taken now, see `agents.action_masks`."""
 
-    def action_masks(self) -> Bool[Tensor, "n_envs choices"]: ...
+    def action_masks(self) -> Bool[Tensor, "n_envs choices"]:
+        """True where a choice may be made in the next step, on the device; captured and compiled as `step` is."""
+        ...
 
 
 class TensorRollout:

@@ -128,7 +128,7 @@ class ExpireSpanCore(nn.Module):
         self.dim, self.depth, self.heads, self.slots = dim, depth, heads, slots
         self.max_span, self.ramp_length, self.seq_len = max_span, ramp_length, seq_len
         self.random_shortening, self.spans, self.ramp_power = random_shortening, spans, ramp_power
-        self.read_margin, self.ramp_gradient = read_margin, ramp_gradient
+        self.read_margin, self.ramp_gradient, self.backend = read_margin, ramp_gradient, backend
         self.blocks = nn.ModuleList(ExpireSpanBlock(settings) for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 

@@ -8,12 +8,7 @@ from agents.checkpoint.classes import class_from_tree, class_to_tree, register
 from agents.checkpoint.errors import CheckpointError
 from agents.checkpoint.file import read, verify, write
 from agents.checkpoint.lock import folder_lock
-from agents.checkpoint.random_states import (
-    generator_from_tree,
-    generator_to_tree,
-    random_states,
-    restore_random_states,
-)
+from agents.checkpoint.random_states import random_states, restore_random_states
 from agents.checkpoint.schedules import schedule_from_tree, schedule_to_tree
 from agents.checkpoint.series import CheckpointSeries, Newest
 from agents.checkpoint.spaces import space_from_tree, space_to_tree
@@ -28,8 +23,6 @@ __all__ = [
     "class_to_tree",
     "fields",
     "folder_lock",
-    "generator_from_tree",
-    "generator_to_tree",
     "random_states",
     "read",
     "register",

@@ -1,6 +1,7 @@
 """Arguments as trees: plain values as they are; classes by name; tuples, and dictionaries of any keys, spelt out."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,10 @@ def argument_from_tree(tree: Tree, argument: str, classes: Mapping[str, type[Any
 
 
 def _pair(pair: Tree, argument: str, classes: Mapping[str, type[Any]] | None) -> tuple[Any, Any]:
-    if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str | int | float | bool):
-        raise CheckpointError(f"{argument} is described as {shown(pair)}: take another checkpoint")
-    return pair[0], argument_from_tree(pair[1], argument, classes)
+    if isinstance(pair, list) and len(pair) == 2:
+        key, value = (argument_from_tree(part, argument, classes) for part in pair)
+        # A tuple is one of lists, maybe, and no key then.
+        with suppress(TypeError):
+            hash(key)
+            return key, value
+    raise CheckpointError(f"{argument} is described as {shown(pair)}: take another checkpoint")

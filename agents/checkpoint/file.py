@@ -56,24 +56,22 @@ def write(path: str | os.PathLike[str], tree: Tree) -> None:
             file.write(checksum.hexdigest().encode())
 
 
-def read(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Tree:
-    """The tree in a file that `write` wrote. Nothing in the file is run or imported.
+def read(path: str | os.PathLike[str]) -> Tree:
+    """The tree in a file that `write` wrote, its tensors on the CPU. Nothing in the file is run or imported.
 
     What doesn't fit is refused before anything large is made; the checksum is looked at before any tensor is, which
     takes time in proportion to the file (about a second a gigabyte).
 
     Args:
         path: the file; links are followed.
-        device: for the tensors; NumPy arrays stay on the host.
 
     Raises:
         CheckpointError: if it isn't a checkpoint, or is damaged in any way.
     """
-    device = torch.device(device)
     with _about(path, "read", "look at the path and its permissions"), _opened(path) as file:
         document, entries = _checked(file)
         tensors = {name: _tensor(file, entry) for name, entry in entries.items()}
-        return unpack(document, tensors, device)
+        return unpack(document, tensors)
 
 
 def verify(path: str | os.PathLike[str]) -> None:

@@ -11,7 +11,6 @@ from agents.checkpoint.tree import Tree, fields
 
 _KEY = 624
 """Words of a Mersenne Twister."""
-_PCG = ("PCG64", "PCG64DXSM")
 _ADVICE = "take another checkpoint"
 
 
@@ -28,7 +27,6 @@ def random_states() -> Tree:
     return {
         "python": {"key": np.array(key[:-1], np.uint32), "pos": key[-1], "gauss": gauss},
         "numpy": _numpy_global(),
-        # As arrays, these stay on the host wherever the tensors of a checkpoint go.
         "torch": torch.get_rng_state().numpy(),
         "cuda": [state.numpy() for state in cuda],
     }
@@ -59,39 +57,6 @@ def restore_random_states(tree: Tree) -> str | None:
         torch.cuda.set_rng_state(state, i)
     count = len(parts["cuda"])
     return f"{count} CUDA devices had random states, and {devices} are here" if 0 < count != devices else None
-
-
-def generator_to_tree(generator: np.random.Generator) -> Tree:
-    """The state of a NumPy generator, such as an environment's `np_random`.
-
-    Raises:
-        CheckpointError: if its bits aren't those of PCG64 (NumPy's and gymnasium's default) or PCG64DXSM.
-    """
-    state = generator.bit_generator.state
-    if state["bit_generator"] not in _PCG:
-        raise CheckpointError(
-            f"a generator of {state['bit_generator']} can't be described: make it of {' or '.join(_PCG)}"
-        )
-    return {**state, "state": dict(state["state"])}
-
-
-def generator_from_tree(tree: Tree) -> np.random.Generator:
-    """A generator that goes on where that of `generator_to_tree` was.
-
-    Raises:
-        CheckpointError: if the state can't be one.
-    """
-    what = "a NumPy generator"
-    parts = fields(tree, what, "bit_generator", "state", "has_uint32", "uinteger")
-    state = fields(parts["state"], what, "state", "inc")
-    limits = ((state["state"], 128), (state["inc"], 128), (parts["uinteger"], 32), (parts["has_uint32"], 1))
-    fits = all(type(number) is int and 0 <= number < 2**bits for number, bits in limits)
-    # An even increment would shorten the period.
-    if not fits or state["inc"] % 2 == 0 or parts["bit_generator"] not in _PCG:
-        raise CheckpointError(f"{what} can't be in the state {shown(tree)}: {_ADVICE}")
-    bits = np.random.PCG64() if parts["bit_generator"] == "PCG64" else np.random.PCG64DXSM()
-    bits.state = parts  # type: ignore[assignment]  # its fields were looked at above
-    return np.random.Generator(bits)
 
 
 def _numpy_global() -> Tree:

@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from agents.checkpoint import file
 from agents.checkpoint.errors import CheckpointError
 from agents.checkpoint.tree import Tree
@@ -76,11 +74,8 @@ class CheckpointSeries:
         self._remove(excess)
         return self._path(step)
 
-    def newest(self, device: torch.device | str = "cpu") -> Newest:
+    def newest(self) -> Newest:
         """The checkpoint with the greatest number that reads whole.
-
-        Args:
-            device: for its tensors.
 
         Raises:
             CheckpointError: if there is none, with the reasons.
@@ -88,7 +83,7 @@ class CheckpointSeries:
         skipped: list[str] = []
         for step in self.steps():
             try:
-                return Newest(step, self._path(step), file.read(self._path(step), device), skipped)
+                return Newest(step, self._path(step), file.read(self._path(step)), skipped)
             except CheckpointError as error:
                 skipped.append(str(error))
         reasons = f": {'; '.join(skipped[:5])}" if skipped else " (step-<12 digits>.safetensors)"

@@ -75,19 +75,18 @@ def pack(tree: Tree) -> Packed:
     return Packed(strict_json.dumps(node), tensors)
 
 
-def unpack(document: str, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> Tree:
+def unpack(document: str, tensors: Mapping[str, Tensor]) -> Tree:
     """The tree that `pack` took apart.
 
     Args:
         document: JSON.
         tensors: by name, on the CPU. NumPy arrays are views of them.
-        device: for the tensors; arrays stay on the host.
 
     Raises:
         DamagedError: if the document isn't one, or names other tensors than there are.
     """
     left = dict(tensors)
-    tree = _unpacked(strict_json.loads(document, MAX_DEPTH + 1), "", left, torch.device(device))
+    tree = _unpacked(strict_json.loads(document, MAX_DEPTH + 1), "", left)
     if left:
         raise DamagedError(f"its tensor {shown(next(iter(left)))} has no place in the document")
     return tree
@@ -166,16 +165,16 @@ def _as_tensor(array: np.ndarray | np.generic, where: str) -> Tensor:
         ) from None
 
 
-def _unpacked(node: Any, where: str, left: dict[str, Tensor], device: torch.device) -> Tree:
+def _unpacked(node: Any, where: str, left: dict[str, Tensor]) -> Tree:
     match node:
         case None | bool() | int() | float() | str():
             return node
         case dict():
-            return {key: _unpacked(item, _below(where, key), left, device) for key, item in node.items()}
+            return {key: _unpacked(item, _below(where, key), left) for key, item in node.items()}
         case ["list", *items]:
-            return [_unpacked(item, f"{where}/{i}", left, device) for i, item in enumerate(items)]
+            return [_unpacked(item, f"{where}/{i}", left) for i, item in enumerate(items)]
         case ["tensor"] if where in left:
-            return left.pop(where).to(device)
+            return left.pop(where)
         case ["array"] if where in left and left[where].dtype != torch.bfloat16:
             return left.pop(where).numpy()
         case ["scalar"] if where in left and left[where].dtype != torch.bfloat16 and left[where].dim() == 0:

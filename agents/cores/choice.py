@@ -16,54 +16,6 @@ SIZES = {"dim": 128, "depth": 2}
 """Given to a core that asks for them and has no default of its own."""
 
 
-def expire_span(
-    dim: int = SIZES["dim"],
-    depth: int = SIZES["depth"],
-    heads: int = 4,
-    slots: int = 64,
-    max_span: float = 256,
-    ramp_length: float = 16,
-    seq_len: int = 64,
-    spans: Any = "learned",
-    initial_span: float | None = None,
-    backend: Any = "plain",
-    ramp_power: float = 1.0,
-    read_margin: float = 0.0,
-    log_position: bool = False,
-    count_matches: bool = False,
-    ramp_gradient: bool = True,
-) -> ExpireSpanCore:
-    """A transformer whose memories expire; arguments as `expire_span.ExpireSpanCore`.
-
-    Not its random shortening: the policy that is trained would differ from the one that acted.
-
-    Raises:
-        ValueError: for sizes that don't fit, or a back-end that can't be trained with.
-    """
-    if backend == "flex":
-        raise ValueError(NO_FLEX_GRADIENT)
-    sizes = {"dim": dim, "depth": depth, "heads": heads, "slots": slots, "seq_len": seq_len}
-    for name, size in sizes.items():
-        check_size(name, size)
-    return ExpireSpanCore(
-        dim,
-        depth,
-        heads,
-        slots,
-        max_span,
-        ramp_length,
-        seq_len,
-        spans=spans,
-        initial_span=initial_span,
-        backend=backend,
-        ramp_power=ramp_power,
-        read_margin=read_margin,
-        log_position=log_position,
-        count_matches=count_matches,
-        ramp_gradient=ramp_gradient,
-    )
-
-
 def transformer_xl(
     dim: int = SIZES["dim"],
     depth: int = SIZES["depth"],
@@ -77,10 +29,10 @@ def transformer_xl(
     """A Transformer-XL, Dai et al. 2019, arXiv 1901.02860: the same core, in which the newest `slots` states are seen.
 
     Raises:
-        ValueError: for sizes that don't fit, or a back-end that can't be trained with.
+        ValueError: for sizes that don't fit.
     """
     # A state's span is over when its slot is needed.
-    return expire_span(
+    return ExpireSpanCore(
         *(dim, depth, heads, slots, max(slots, 1)),
         ramp_length=1,
         seq_len=seq_len,
@@ -92,7 +44,7 @@ def transformer_xl(
 
 
 CORES: Mapping[str, Callable[..., MemoryCore]] = {
-    "expire-span": expire_span,
+    "expire-span": ExpireSpanCore,
     "transformer-xl": transformer_xl,
     "lstm": LSTMCore,
     "gru": GRUCore,
@@ -107,7 +59,7 @@ def core_maker(core: str | Callable[..., MemoryCore], given: Mapping[str, Any]) 
         given: keyword arguments for it.
 
     Raises:
-        ValueError: for another name, an instance, or an argument that the core doesn't have.
+        ValueError: for another name, an instance, an argument that the core doesn't have, or a size that nothing has.
     """
     if isinstance(core, str) and core not in CORES:
         raise ValueError(f"core={core!r} must be one of {', '.join(CORES)}, or a class or function that makes a core")
@@ -123,7 +75,9 @@ def core_maker(core: str | Callable[..., MemoryCore], given: Mapping[str, Any]) 
             f"the core has {', '.join(defaults) or 'none'}"
         )
     arguments = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
-    for name in ("depth", "seq_len"):
+    # Off in any policy, see `checked`: so its file needn't say it, which is as before then.
+    arguments.pop("random_shortening", None)
+    for name in ("dim", "depth", "heads", "slots", "seq_len"):
         # Also of a core of one's own: its file would be refused.
         check_size(name, given.get(name, 0))
     return partial(factory, **{**arguments, **given})
@@ -144,8 +98,14 @@ def checked(core: Any) -> MemoryCore:
     """The core itself, once it is known to be one.
 
     Raises:
-        ValueError: if something is missing, or its memory isn't in the form that the rollout needs.
+        ValueError: if something is missing, its memory isn't in the form that the rollout needs, or it is an
+            `ExpireSpanCore` that can't be trained as it acts.
     """
+    if isinstance(core, ExpireSpanCore):
+        if core.random_shortening:
+            raise ValueError("random_shortening=True: the policy that is trained would differ from the one that acts")
+        if core.backend == "flex":
+            raise ValueError(NO_FLEX_GRADIENT)
     name = type(core).__name__
     needed = ("dim", "empty_memory", "cache", "step", "forward")
     missing = [member for member in needed if not hasattr(core, member)]

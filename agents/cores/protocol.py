@@ -29,7 +29,10 @@ class CoreOutput(Protocol):
     """What a core makes of a segment; `expire_span.CoreOutput` has the span loss beside it."""
 
     @property
-    def output(self) -> Float[Tensor, "b t D"]: ...
+    def output(self) -> Float[Tensor, "b t D"]:
+        """What the heads read, of each step."""
+        ...
+
     @property
     def memory(self) -> Memory:
         """After the segment's last step; not detached."""
@@ -41,7 +44,10 @@ class CoreStep(Protocol):
     """What a core makes of one step; nothing is written yet."""
 
     @property
-    def output(self) -> Float[Tensor, "b D"]: ...
+    def output(self) -> Float[Tensor, "b D"]:
+        """What the heads read."""
+        ...
+
     @property
     def write(self) -> Any:
         """What the step changes, for `CoreCache.written` or `write_`."""
@@ -56,7 +62,10 @@ class CoreCache(Protocol):
     """
 
     @property
-    def memory(self) -> Any: ...
+    def memory(self) -> Any:
+        """The `Memory` that it is of, with all that was written since."""
+        ...
+
     def written(self, write: Any) -> "CoreCache":
         """A new cache with `write` in it; this one stays as it is."""
         ...

@@ -4,7 +4,6 @@ Letters: l layers, b batch (environments, or segments of them), t steps, D dim, 
 """
 
 from abc import abstractmethod
-from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.cores.recurrence import gru, lstm
-from agents.cores.sizes import check_size
+from agents.cores.sizes import check_whole
 from agents.cores.state import StateCore, StateOutput
 
 
@@ -57,9 +56,7 @@ class RecurrentCore(StateCore):
         super().__init__(dim)
         hidden_size = dim if hidden_size is None else hidden_size
         for name, size in (("dim", dim), ("depth", depth), ("hidden_size", hidden_size)):
-            if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-                raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
-            check_size(name, size)
+            check_whole(name, size)
         if not isinstance(output_norm, bool):
             raise ValueError(f"output_norm={output_norm!r} must be True or False")
         self.depth, self.hidden_size = depth, hidden_size

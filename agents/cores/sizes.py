@@ -19,3 +19,10 @@ def check_size(name: str, size: Any) -> None:
     most = {"depth": MOST_LAYERS, "seq_len": MOST_AGES}.get(name, LARGEST)
     if isinstance(size, Integral) and int(size) > most:
         raise ValueError(f"{name}={size} must be at most {most}")
+
+
+def check_whole(name: str, size: Any) -> None:
+    """Raises a `ValueError` for what is no whole number, or below 1, or above any machine's memory."""
+    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"{name}={size!r} must be a whole number, at least 1")
+    check_size(name, size)

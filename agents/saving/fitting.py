@@ -55,7 +55,7 @@ def check_weights(
     classes: Mapping[str, type[Any]] | None,
 ) -> None:
     """Before any memory is asked for: a policy of these arguments must have just these weights."""
-    weights = tensors_by_name(weights)
+    weights = checked_weights(weights)
     if not isinstance(policy_kwargs, dict) or not all(isinstance(name, str) for name in policy_kwargs):
         raise CheckpointError("policy_kwargs aren't arguments by name: take another checkpoint")
     depth = policy_kwargs.get("depth", 1)
@@ -77,7 +77,7 @@ def check_weights(
     check_shapes(weights, needed, weights.keys() | needed.keys(), "the arguments", "they ask for")
 
 
-def tensors_by_name(weights: Tree) -> dict[str, Tensor]:
+def checked_weights(weights: Tree) -> dict[str, Tensor]:
     """The weights. Raises a `CheckpointError` if they are anything else."""
     if not isinstance(weights, dict) or not all(isinstance(weight, Tensor) for weight in weights.values()):
         raise CheckpointError("weights aren't tensors by name: take another checkpoint")

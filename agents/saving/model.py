@@ -21,7 +21,7 @@ from agents.checkpoint.errors import shown
 from agents.policies import ExpireSpanActorCriticPolicy
 from agents.rollout import fit_segments
 from agents.saving.episodes import episodes_to_tree, successes_to_tree, windows_from_tree
-from agents.saving.fitting import check_kind, check_shapes, check_weights, fitting_together, quiet, tensors_by_name
+from agents.saving.fitting import check_kind, check_shapes, check_weights, checked_weights, fitting_together, quiet
 from expire_span.version import __version__
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ _ARGUMENTS: dict[str, tuple[type[Any], ...]] = {
     "precision": (str,),
 }
 """Arguments of `ExpireSpanPPO` that are plain values, and their types. Where TensorBoard's logs go is the reader's."""
-_PRIVATE = {"stats_window_size": "_stats_window_size"}
+_ATTRIBUTES = {"stats_window_size": "_stats_window_size", "span_coefficient": "span_coef"}
+"""Those of a model that the file has by another name."""
 _COUNTERS: dict[str, tuple[type[Any], ...]] = {
     **dict.fromkeys(("num_timesteps", "_n_updates"), (int,)),
     **dict.fromkeys(("_current_progress_remaining", "span_coefficient"), _NUMBER),
@@ -60,7 +61,7 @@ def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
     """All that makes a model, and of a training, if given, what `training_to_tree` says."""
     aliases = {cls: name for name, cls in model.policy_aliases.items()}
     policy_class = aliases.get(model.policy_class) or checkpoint.class_to_tree(model.policy_class)
-    arguments = {name: _as(types, getattr(model, _PRIVATE.get(name, name))) for name, types in _ARGUMENTS.items()}
+    arguments = {name: _as(types, getattr(model, _ATTRIBUTES.get(name, name))) for name, types in _ARGUMENTS.items()}
     schedules = {name: getattr(model, name) for name in _SCHEDULES}
     return {
         "kind": KIND,
@@ -74,7 +75,7 @@ def model_to_tree(model: ExpireSpanPPO, training: Tree = None) -> Tree:
         "schedules": {
             name: None if value is None else checkpoint.schedule_to_tree(value) for name, value in schedules.items()
         },
-        "counters": {name: getattr(model, name) for name in _COUNTERS},
+        "counters": {name: getattr(model, _ATTRIBUTES.get(name, name)) for name in _COUNTERS},
         "memory_statistics": dict(model.memory_statistics),
         "episodes": None if model.ep_info_buffer is None else episodes_to_tree(model.ep_info_buffer),
         "successes": None if model.ep_success_buffer is None else successes_to_tree(model.ep_success_buffer),
@@ -125,20 +126,7 @@ def model_from_tree(
             n_steps, batch_size, n_epochs, segment_length = (arguments[name] for name in sizes)
             fit_segments(n_steps, n_envs, batch_size, n_epochs, segment_length)
     with fitting_together(), quiet():
-        kwargs = arguments | {"policy_kwargs": said.policy_kwargs, "device": device, "_init_setup_model": False}
-        model = cls(said.policy_class, env, **kwargs)
-        model.observation_space, model.action_space, model.n_envs = said.observation_space, said.action_space, n_envs
-        model._setup_model()
-        model.policy.load_state_dict(said.parts["weights"])
-        _load_optimizer(model.policy.optimizer, said.parts["optimizer"])
-        model.policy.weights_changed()
-        for name, value in said.counters.items():
-            setattr(model, name, value)
-        model.memory_statistics = _numbers(said.parts["memory_statistics"], "memory_statistics")
-        episodes, successes = said.parts["episodes"], said.parts["successes"]
-        if episodes is not None and successes is not None:
-            windows = windows_from_tree(episodes, successes, model._stats_window_size)
-            model.ep_info_buffer, model.ep_success_buffer = windows
+        model = _made(cls, said, arguments, env, device)
     for name, value in attributes.items():
         if name == "n_envs" or not hasattr(model, name):
             raise ValueError(f"{name}={value!r} is nothing that a loaded model can be given")
@@ -220,6 +208,28 @@ def _changed(
     return arguments, attributes
 
 
+def _made(
+    cls: type[Model], said: _Said, arguments: dict[str, Any], env: VecEnv | None, device: torch.device | str
+) -> Model:
+    """A model of these arguments, with the weights and all else that the description says."""
+    kwargs = arguments | {"policy_kwargs": said.policy_kwargs, "device": device, "_init_setup_model": False}
+    model = cls(said.policy_class, env, **kwargs)
+    model.observation_space, model.action_space = said.observation_space, said.action_space
+    model.n_envs = said.n_envs if env is None else env.num_envs
+    model._setup_model()
+    model.policy.load_state_dict(said.parts["weights"])
+    _load_optimizer(model.policy.optimizer, said.parts["optimizer"])
+    model.policy.weights_changed()
+    for name, value in said.counters.items():
+        setattr(model, _ATTRIBUTES.get(name, name), value)
+    model.memory_statistics = _numbers(said.parts["memory_statistics"], "memory_statistics")
+    episodes, successes = said.parts["episodes"], said.parts["successes"]
+    if episodes is not None and successes is not None:
+        windows = windows_from_tree(episodes, successes, model._stats_window_size)
+        model.ep_info_buffer, model.ep_success_buffer = windows
+    return model
+
+
 def policy_kwargs_from_tree(tree: Tree) -> dict[str, Any]:
     """The `policy_kwargs` of the model that was described.
 
@@ -250,7 +260,7 @@ def restore_parameters(model: ExpireSpanPPO, tree: Tree, exact_match: bool) -> N
     """
     with fitting_together():
         part = _described(tree)
-        weights, own = tensors_by_name(part["weights"]), model.policy.state_dict()
+        weights, own = checked_weights(part["weights"]), model.policy.state_dict()
         # Looked at beforehand, since PyTorch sets those that fit before it says which don't.
         names = weights.keys() | own.keys() if exact_match else weights.keys() & own.keys()
         check_shapes(weights, own, names, "this model", "the model")

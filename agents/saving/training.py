@@ -69,7 +69,8 @@ def resume_training(model: ExpireSpanPPO, training: Tree) -> str | None:
             if part["env_identity"] != tensor_env.identity:
                 raise CheckpointError("the training was of another task, or had other arguments")
             state = tensor_env.get_state()
-            tensor_env.set_state(type(state)(**_like(part["env"], state._asdict(), "env")))
+            kind: Any = type(state)
+            tensor_env.set_state(kind(**_like(part["env"], state._asdict(), "env")))
             model._last_obs = _observed(part["obs"], model.observation_space, env.num_envs)
             model._last_episode_starts = _starts(part["starts"], env.num_envs)
             empty = model.policy.core.empty_memory(env.num_envs)

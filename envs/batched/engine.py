@@ -39,7 +39,7 @@ class Transition(NamedTuple):
     is_success: Bool[Tensor, " n"]
     """Whether the episode was a success; means something only where it ended."""
     final_places: Int64[Tensor, "fields n"]
-    """Where the step led, before the reset; for `Task.info`."""
+    """Where the step led, before the reset; for `BatchedTask.info`."""
 
 
 class BatchedState(NamedTuple):
@@ -51,7 +51,7 @@ class BatchedState(NamedTuple):
     keys: Int64[Tensor, " n"]
 
 
-class Task(ABC):
+class BatchedTask(ABC):
     """A task as the engine steps it. Its methods keep fixed shapes and never wait for the host.
 
     Args:
@@ -125,7 +125,7 @@ class BatchedEnv:
         ValueError: If `n_envs` is less than 1.
     """
 
-    def __init__(self, task: Task, n_envs: int, device: torch.device, seed: int = 0) -> None:
+    def __init__(self, task: BatchedTask, n_envs: int, device: torch.device, seed: int = 0) -> None:
         if n_envs < 1:
             raise ValueError(f"n_envs must be at least 1, not {n_envs}")
         self.task = task

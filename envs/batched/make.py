@@ -9,7 +9,7 @@ from minigrid.envs.memory import MemoryEnv
 
 from envs.batched.corridor import CorridorTask
 from envs.batched.endless_tmaze import EndlessTMazeTask
-from envs.batched.engine import BatchedEnv, Task
+from envs.batched.engine import BatchedEnv, BatchedTask
 from envs.batched.memory import MemoryTask
 from envs.corridor import CorridorEnv
 from envs.endless_tmaze import EndlessTMazeEnv
@@ -17,7 +17,7 @@ from envs.tasks import make_env
 from envs.view import FastMemoryEnv
 
 # The exact classes: a subclass may do something else.
-_TASKS: Mapping[type, Callable[[Any, torch.device], Task]] = {
+_TASKS: Mapping[type, Callable[[Any, torch.device], BatchedTask]] = {
     CorridorEnv: CorridorTask,
     EndlessTMazeEnv: EndlessTMazeTask,
     FastMemoryEnv: MemoryTask,

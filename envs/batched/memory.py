@@ -9,7 +9,7 @@ from torch import Tensor
 
 from envs.batched.choice import Choice
 from envs.batched.counter_random import draw_offsets, uniforms
-from envs.batched.engine import Task
+from envs.batched.engine import BatchedTask
 from envs.batched.levels import Blind, enter_level
 from envs.batched.tables import FAILURE, N_ACTIONS, NONE, SUCCESS, Tables, ViewCollector
 from envs.view import FastMemoryEnv
@@ -33,7 +33,7 @@ class _BlindMemoryEnv(Blind, FastMemoryEnv):
     pass
 
 
-class MemoryTask(Task):
+class MemoryTask(BatchedTask):
     """Every place that can be reached in every level is one entry of the tables.
 
     Args:

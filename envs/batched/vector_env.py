@@ -21,7 +21,7 @@ class BatchedVectorEnv(VectorEnv[Batch, np.ndarray, np.ndarray]):
 
     `infos` are empty but where an episode ends. There, as in `SyncVectorEnv`, `final_obs` has the last
     observations (None elsewhere), `final_info` has `is_success`, `episode` (`r` return, `l` length) and what the
-    task says of an episode's end (`Task.info`), and the masks `_final_obs`, `_final_info`, … say where.
+    task says of an episode's end (`BatchedTask.info`), and the masks `_final_obs`, `_final_info`, … say where.
 
     Args:
         tensor_env: The environments.

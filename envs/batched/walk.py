@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from envs.batched.engine import Task
+from envs.batched.engine import BatchedTask
 from envs.batched.levels import Blind
 from envs.batched.tables import N_ACTIONS, NONE, Tables, ViewCollector
 from envs.hallway import ROW
@@ -20,7 +20,7 @@ TakeAction = Callable[[Blind, int], int]
 """Steps the Python environment and gives the outcome."""
 
 
-class WalkTask(Task):
+class WalkTask(BatchedTask):
     """A corridor of any length, of which only the places near its ends stand in the tables.
 
     A view reaches `agent_view_size - 1` cells ahead and sideways less, so that nothing of an end is seen from

@@ -10,20 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-
-class Phases(NamedTuple):
-    """Seconds since the training began."""
-
-    acting: float
-    """Of rollouts, but not waiting for environments."""
-    env: float
-    """Waiting for environments."""
-    update: float
-    """From the end of a rollout to the start of the next: `train()`, and the log."""
-
-    def since(self, before: "Phases") -> "Phases":
-        """The seconds from `before` to here."""
-        return Phases(self.acting - before.acting, self.env - before.env, self.update - before.update)
+from agents.collection import Timings
 
 
 class TimedVecEnv(VecEnvWrapper):
@@ -58,7 +45,8 @@ def now(device: torch.device) -> float:
 
 
 class OutsideClock(BaseCallback):
-    """Counts the phases of any on-policy algorithm of Stable-Baselines3.
+    """Counts the timings of any on-policy algorithm of Stable-Baselines3: `update` is what lies between the end of a
+    rollout and the start of the next, the log too.
 
     Args:
         env: the environments it steps.
@@ -70,11 +58,11 @@ class OutsideClock(BaseCallback):
         self._env, self._device = env, device
         self._rollout_began = self._env_before = 0.0
         self._rollout_ended: float | None = None
-        self._phases = Phases(0.0, 0.0, 0.0)
+        self._timings = Timings()
 
-    def so_far(self) -> Phases:
-        """The phases of the iterations begun before this one."""
-        return self._phases
+    def so_far(self) -> Timings:
+        """The timings of the iterations begun before this one."""
+        return self._timings
 
     def unseen(self, wait: Callable[[], None]) -> Callable[[], None]:
         """The same, but that what it takes at a rollout's start is no part of the rollout."""
@@ -90,7 +78,7 @@ class OutsideClock(BaseCallback):
         self._rollout_began, self._env_before = now(self._device), self._env.seconds
         if self._rollout_ended is not None:
             update = self._rollout_began - self._rollout_ended
-            self._phases = self._phases._replace(update=self._phases.update + update)
+            self._timings = self._timings._replace(update=self._timings.update + update)
 
     def _on_step(self) -> bool:
         return True
@@ -99,7 +87,7 @@ class OutsideClock(BaseCallback):
         self._rollout_ended = now(self._device)
         env = self._env.seconds - self._env_before
         acting = self._rollout_ended - self._rollout_began - env
-        self._phases = self._phases._replace(acting=self._phases.acting + acting, env=self._phases.env + env)
+        self._timings = self._timings._replace(acting=self._timings.acting + acting, env=self._timings.env + env)
 
 
 class Span(NamedTuple):
@@ -110,7 +98,7 @@ class Span(NamedTuple):
     first_step: int
     """So many were taken before."""
     seconds: float
-    phases: Phases
+    timings: Timings
     warm_up_seconds: float
     """Before it, compilation included."""
     unevenness: float
@@ -126,7 +114,7 @@ class Stopwatch(BaseCallback):
         seconds: least time to measure.
         warm_up: iterations before that, at least 1.
         device: where the agent computes.
-        phases: tells the phases so far, those of the last update included.
+        timings: tells the timings so far, those of the last update included.
         turns: parts of the time, each measured when it is this row's turn.
         wait: returns when it is. Rows that are measured by turns meet the same machine, fast or slow as it may be.
     """
@@ -136,16 +124,16 @@ class Stopwatch(BaseCallback):
         seconds: float,
         warm_up: int,
         device: torch.device,
-        phases: Callable[[], Phases],
+        timings: Callable[[], Timings],
         turns: int = 1,
         wait: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._least, self._warm_up, self._device, self._phases = seconds / turns, warm_up, device, phases
+        self._least, self._warm_up, self._device, self._timings = seconds / turns, warm_up, device, timings
         self._turns, self._wait = turns, wait
         self._iterations = 0
         self._created = time.perf_counter()
-        self._began: tuple[float, int, Phases] | None = None
+        self._began: tuple[float, int, Timings] | None = None
         self._turn_began = self._last = 0.0
         self._turn_steps = 0
         self._iteration_times: list[float] = []
@@ -157,7 +145,7 @@ class Stopwatch(BaseCallback):
     def _on_rollout_start(self) -> None:
         time_now, steps = now(self._device), self.model.num_timesteps
         if self._iterations == self._warm_up:
-            self._began = time_now, steps, self._phases()
+            self._began = time_now, steps, self._timings()
             self._take_turn()
         elif self._began is not None:
             self._iteration_times.append(time_now - self._last)
@@ -176,12 +164,12 @@ class Stopwatch(BaseCallback):
         self._turn_began = self._last = now(self._device)
         self._turn_steps = self.model.num_timesteps
 
-    def _measured(self, began: float, steps: int, phases: Phases) -> Span:
+    def _measured(self, began: float, steps: int, timings: Timings) -> Span:
         return Span(
             self.model.num_timesteps - steps,
             steps,
             sum(self._turn_seconds),
-            self._phases().since(phases),
+            self._timings().since(timings),
             began - self._created,
             max(self._iteration_times) / min(self._iteration_times),
             self._speeds,

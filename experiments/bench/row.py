@@ -17,9 +17,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ExpireSpanPPO
 from agents.captured import Machinery, captured
+from agents.collection import Timings
 from envs.batched import BatchedVecEnv
 from experiments.bench.build import build_agent
-from experiments.bench.clock import OutsideClock, Phases, Span, Stopwatch, TimedVecEnv, now
+from experiments.bench.clock import OutsideClock, Span, Stopwatch, TimedVecEnv, now
 from experiments.bench.memory import MIB, peak_memory_mib
 from experiments.bench.replay import ActionRecorder, seconds_alone
 from experiments.bench.rows import ROWS, Row, threads, train_config
@@ -61,10 +62,10 @@ def measure(key: str, config: BenchConfig, turns: int, wait: Callable[[], None])
     with closing(make_envs()) as vec_env:
         is_tensors = isinstance(vec_env, BatchedVecEnv) and row.agent == "expire-span"
         span = _span(row, config, vec_env, device, [] if is_tensors else [recorder], turns, wait)
-        peak, phases, alone = peak_memory_mib(device), span.phases, None
+        peak, timings, alone = peak_memory_mib(device), span.timings, None
         if isinstance(vec_env, BatchedVecEnv) and is_tensors:
             env_seconds = seconds_a_step(vec_env, config, device) * span.steps / config.n_envs
-            phases = with_env_share(phases, env_seconds)
+            timings = with_env_share(timings, env_seconds)
     if not is_tensors:
         count = span.steps // config.n_envs
         first = span.first_step // config.n_envs
@@ -76,11 +77,11 @@ def measure(key: str, config: BenchConfig, turns: int, wait: Callable[[], None])
         "torch_threads": torch.get_num_threads(),
         "steps_per_second": round(median(span.speeds), 1),
         "turns": [round(speed, 1) for speed in span.speeds],
-        "acting_share": round(phases.acting / span.seconds, 4),
-        "env_share": round(phases.env / span.seconds, 4),
-        "update_share": round(phases.update / span.seconds, 4),
+        "acting_share": round(timings.acting / span.seconds, 4),
+        "env_share": round(timings.env / span.seconds, 4),
+        "update_share": round(timings.update / span.seconds, 4),
         "env_alone_steps_per_second": None if alone is None else round(alone, 1),
-        "acting_ms": round(1000 * phases.acting * config.n_envs / span.steps, 4),
+        "acting_ms": round(1000 * timings.acting * config.n_envs / span.steps, 4),
         "peak_memory_mib": round(peak, 1),
         "steps": span.steps,
         "seconds": round(span.seconds, 2),
@@ -101,22 +102,18 @@ def _span(
     """Trains an agent until the stopwatch stops it."""
     model = build_agent(row, config, vec_env, device)
     if isinstance(model, ExpireSpanPPO):
-        phases: Callable[[], Phases] = partial(_own_phases, model)
+        # It knows what it waits for.
+        timings: Callable[[], Timings] = partial(getattr, model, "timings")
     else:
         timed = TimedVecEnv(vec_env)
         model.set_env(timed)
         clock = OutsideClock(timed, device)
         callbacks = [*callbacks, clock]
-        phases, wait = clock.so_far, clock.unseen(wait)
-    stopwatch = Stopwatch(config.seconds, WARM_UP[row.agent], device, phases, turns, wait)
+        timings, wait = clock.so_far, clock.unseen(wait)
+    stopwatch = Stopwatch(config.seconds, WARM_UP[row.agent], device, timings, turns, wait)
     model.learn(10**15, callback=[*callbacks, stopwatch])
     assert stopwatch.span is not None, "nothing else ends the training"
     return stopwatch.span
-
-
-def _own_phases(model: ExpireSpanPPO) -> Phases:
-    """What our agent says itself: it knows what it waits for."""
-    return Phases(*model.timings)
 
 
 def seconds_a_step(vec_env: BatchedVecEnv, config: BenchConfig, device: torch.device) -> float:
@@ -141,10 +138,10 @@ def seconds_a_step(vec_env: BatchedVecEnv, config: BenchConfig, device: torch.de
     return (now(device) - began) / config.n_steps
 
 
-def with_env_share(phases: Phases, env: float) -> Phases:
-    """The phases with at least `env` seconds for the environments; what is missing is taken off acting."""
-    moved = min(max(0.0, env - phases.env), phases.acting)
-    return Phases(phases.acting - moved, phases.env + moved, phases.update)
+def with_env_share(timings: Timings, env: float) -> Timings:
+    """The timings with at least `env` seconds for the environments; what is missing is taken off acting."""
+    moved = min(max(0.0, env - timings.env), timings.acting)
+    return Timings(timings.acting - moved, timings.env + moved, timings.update)
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:

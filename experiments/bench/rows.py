@@ -2,12 +2,12 @@
 
 import dataclasses
 import importlib.util
-import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from envs.batched import batched_ids, has_batched
 from envs.envpool_memory import IDS, VIEW
+from envs.workers.vec_env import cores
 from experiments import contrib
 from experiments.arguments import parse_pairs
 from experiments.config import AgentConfig, BenchConfig, CoreConfig, EnvConfig, TrainConfig
@@ -129,7 +129,7 @@ def threads(config: BenchConfig) -> int:
         return config.torch_threads
     if check_device(config.device).type == "cuda":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def train_config(config: BenchConfig, row: Row) -> TrainConfig:

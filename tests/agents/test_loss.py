@@ -15,7 +15,7 @@ from tests.agents.models import clock_model, collect
 def policy_gradient(model: ExpireSpanPPO, min_advantage_std: float) -> Tensor:
     """Of the surrogate alone, by the weights of the action head."""
     batch = model.rollout_buffer.minibatch(torch.arange(6))
-    weights = Weights.of(model.device, 0.2, None, ent_coef=0.0, vf_coef=0.0, span_coef=0.0, read_coef=0.0)
+    weights = Weights.of(model.device, 0.2, None, ent_coef=0.0, vf_coef=0.0, span_coef=0.0, read_loss_coef=0.0)
     loss = ppo_loss(model.policy, batch, weights, True, min_advantage_std).loss
     return torch.autograd.grad(loss, list(model.policy.action_net.parameters()))[0]
 

@@ -249,7 +249,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     loaded = ExpireSpanPPO.load(tmp_path / "model", env=model.env, device="cpu")
     assert isinstance(loaded.policy.core, ExpireSpanCore)
     assert loaded.policy.core.slots == 4
-    assert loaded.span_coefficient == model.span_coefficient
+    assert loaded.span_coef == model.span_coef
     assert callable(loaded.memory_budget)
     assert loaded.memory_budget(0.0) == 1.5
     states = None, None
@@ -327,10 +327,10 @@ def test_what_no_model_can_have_is_refused_where_it_is_given(tmp_path: Path) -> 
 def test_fixed_spans_and_other_optimisers() -> None:
     """Would catch: a demand on the loss of a core that learns no spans, and two ways of one optimiser at once."""
     model = clock_model(policy_kwargs={"spans": "fixed", "ramp_gradient": False}, read_loss_coef=0.0)
-    model.span_coefficient = 0.5  # as files of before may have it
+    model.span_coef = 0.5  # as files of before may have it
     collect(model)
     model.train()
-    assert model.span_coefficient == 0
+    assert model.span_coef == 0
     assert clock_model(policy_kwargs={"optimizer_kwargs": {"foreach": True}}).policy.optimizer.defaults["foreach"]
 
 
@@ -406,7 +406,7 @@ def test_nothing_is_charged_before_a_task_is_learned(tmp_path: Path) -> None:
         model.ep_success_buffer.clear()
         model.ep_success_buffer.extend(successes)
         model.train()
-        prices[successes] = model.span_coefficient
+        prices[successes] = model.span_coef
     assert list(prices.values()) == [0.0, 0.5, 0.0]
     with pytest.raises(ValueError, match="forget_at_success=2 must be a finite number between 0 and 1, or None"):
         clock_model(forget_at_success=2)
@@ -416,7 +416,7 @@ def test_nothing_is_charged_before_a_task_is_learned(tmp_path: Path) -> None:
     silent = ExpireSpanPPO("MlpPolicy", "CartPole-v1", policy_kwargs=CORE, memory_budget=0.0, **arguments)
     with pytest.warns(UserWarning, match=r"forget_at_success=0\.75 needs environments that say .* is_success"):
         silent.learn(128)
-    assert silent.span_coefficient == 0
+    assert silent.span_coef == 0
 
 
 def test_the_budget_by_default_can_be_met() -> None:

@@ -17,9 +17,10 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.collection import Timings
 from experiments.bench import clock, command, row, rows
 from experiments.bench.build import build_agent
-from experiments.bench.clock import OutsideClock, Phases, Stopwatch, TimedVecEnv
+from experiments.bench.clock import OutsideClock, Stopwatch, TimedVecEnv
 from experiments.bench.memory import environments_that_fit, peak_memory_mib
 from experiments.bench.replay import ActionRecorder, seconds_alone
 from experiments.bench.rows import ROWS, Job
@@ -180,14 +181,14 @@ class FakeModel:
         """None."""
 
 
-def test_phases_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timings_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches: waiting for environments counted as acting, an update that isn't counted or counted in its rollout, a
     warm-up in the result, an iteration cut short."""
     time = FakeTime()
     monkeypatch.setattr(clock, "time", time)
     env = TimedVecEnv(SlowEnvs(time))
     outside = OutsideClock(env, CPU)
-    stopwatch = Stopwatch(seconds=40, warm_up=1, device=CPU, phases=outside.so_far)
+    stopwatch = Stopwatch(seconds=40, warm_up=1, device=CPU, timings=outside.so_far)
     model: Any = FakeModel()
     for callback in (outside, stopwatch):
         callback.init_callback(model)
@@ -211,7 +212,7 @@ def test_phases_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stopwatch.span is not None
     assert stopwatch.span.steps == 16
     assert stopwatch.span.seconds == 40
-    assert stopwatch.span.phases == (10, 12, 18)
+    assert stopwatch.span.timings == (10, 12, 18)
     assert stopwatch.span.warm_up_seconds == 1011
     assert stopwatch.span.unevenness == 1.5
 
@@ -226,7 +227,7 @@ def test_waiting_for_a_turn_isnt_measured(monkeypatch: pytest.MonkeyPatch) -> No
     def wait() -> None:
         time.seconds += 500
 
-    stopwatch = Stopwatch(seconds=20, warm_up=1, device=CPU, phases=outside.so_far, turns=2, wait=outside.unseen(wait))
+    stopwatch = Stopwatch(seconds=20, warm_up=1, device=CPU, timings=outside.so_far, turns=2, wait=outside.unseen(wait))
     model: Any = FakeModel()
     for callback in (outside, stopwatch):
         callback.init_callback(model)
@@ -249,16 +250,16 @@ def test_waiting_for_a_turn_isnt_measured(monkeypatch: pytest.MonkeyPatch) -> No
     assert span is not None
     assert span.speeds == [16 / (9 + 17), 8 / 103]
     assert (span.steps, span.seconds) == (24, 9 + 17 + 103)
-    assert span.phases == (3, 9, 5 + 13 + 99)
+    assert span.timings == (3, 9, 5 + 13 + 99)
     assert span.unevenness == 103 / 9
 
 
 def test_env_share_taken_off_acting() -> None:
     """Catches: environments inside a graph counted twice or not at all, or an acting share below 0."""
-    assert row.with_env_share(Phases(10.0, 0.0, 5.0), 4.0) == (6.0, 4.0, 5.0)
-    assert row.with_env_share(Phases(10.0, 3.0, 5.0), 4.0) == (9.0, 4.0, 5.0)
-    assert row.with_env_share(Phases(10.0, 4.5, 5.0), 4.0) == (10.0, 4.5, 5.0)
-    assert row.with_env_share(Phases(3.0, 0.0, 5.0), 4.0) == (0.0, 3.0, 5.0)
+    assert row.with_env_share(Timings(10.0, 0.0, 5.0), 4.0) == (6.0, 4.0, 5.0)
+    assert row.with_env_share(Timings(10.0, 3.0, 5.0), 4.0) == (9.0, 4.0, 5.0)
+    assert row.with_env_share(Timings(10.0, 4.5, 5.0), 4.0) == (10.0, 4.5, 5.0)
+    assert row.with_env_share(Timings(3.0, 0.0, 5.0), 4.0) == (0.0, 3.0, 5.0)
 
 
 def test_how_many_fit() -> None:

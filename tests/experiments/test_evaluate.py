@@ -80,7 +80,7 @@ class Copies:
         obs, _ = self.policy.obs_to_tensor(observations)
         acted = self.policy.act(obs, self.state, torch.from_numpy(episode_starts), self.deterministic)
         self.state = acted.state
-        return self.policy.to_env_actions(acted.actions), acted.step
+        return self.policy.to_env_actions(acted.actions), acted.core
 
 
 class Keeps:

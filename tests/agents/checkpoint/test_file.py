@@ -86,14 +86,6 @@ def test_any_changed_byte_is_found(tmp_path: Path, data: st.DataObject) -> None:
         read(damaged)
 
 
-def test_tensors_go_to_the_device_and_arrays_stay(tmp_path: Path) -> None:
-    """Would catch: a device that is ignored, arrays that come back as tensors of it."""
-    write(tmp_path / "x", {"tensor": torch.ones(2), "array": np.ones(2)})
-    tree = read(tmp_path / "x", device=torch.device("meta"))
-    assert tree["tensor"].device.type == "meta"
-    assert isinstance(tree["array"], np.ndarray)
-
-
 def test_what_was_read_is_ones_own(tmp_path: Path) -> None:
     """Would catch: arrays that can't be written to, or that write into the file."""
     write(tmp_path / "x", [np.zeros(3), torch.zeros(3)])

@@ -5,7 +5,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -13,16 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import mtrand
 
-from agents.checkpoint import (
-    CheckpointError,
-    Tree,
-    generator_from_tree,
-    generator_to_tree,
-    random_states,
-    read,
-    restore_random_states,
-    write,
-)
+from agents.checkpoint import CheckpointError, Tree, random_states, read, restore_random_states, write
 
 
 def draw() -> list[float]:
@@ -45,12 +35,12 @@ def test_the_same_numbers_are_drawn_again(normals: int, skipped: int) -> None:
     assert [draw() for _ in range(3)] == expected
 
 
-def test_states_pass_through_a_file_to_any_device(tmp_path: Path) -> None:
-    """Would catch: states that go to the device of a checkpoint's tensors, where no generator takes them."""
+def test_states_pass_through_a_file(tmp_path: Path) -> None:
+    """Would catch: states in a form that the file doesn't give back."""
     states = random_states()
     expected = draw()
     write(tmp_path / "x", states)
-    restore_random_states(read(tmp_path / "x", device="meta"))
+    restore_random_states(read(tmp_path / "x"))
     assert draw() == expected
 
 
@@ -153,60 +143,3 @@ def test_a_replaced_global_generator_is_refused() -> None:
                 attempt()
     finally:
         mtrand.set_bit_generator(old)
-
-
-@given(st.integers(0, 2**64), st.integers(0, 3))
-def test_a_generator_comes_back(seed: int, drawn: int) -> None:
-    """Would catch: a state of 128 bits cut, the half of a word that was drawn in advance forgotten."""
-    for bits in (np.random.PCG64(seed), np.random.PCG64DXSM(seed)):
-        generator = np.random.Generator(bits)
-        generator.integers(0, 10, drawn, np.uint32)
-        other = generator_from_tree(generator_to_tree(generator))
-        for either in (generator, other):
-            assert type(either.bit_generator) is type(bits)
-        assert generator.integers(0, 2**32, 5, np.uint32).tolist() == other.integers(0, 2**32, 5, np.uint32).tolist()
-        assert generator.normal(size=5).tolist() == other.normal(size=5).tolist()
-
-
-def test_an_environment_goes_on(tmp_path: Path) -> None:
-    """Would catch: a generator of gymnasium's that isn't taken, and one that loses digits in the file."""
-    env = gym.make("CartPole-v1")
-    env.reset(seed=3)
-    write(tmp_path / "x", generator_to_tree(env.unwrapped.np_random))
-    expected = env.reset()[0]
-    env.unwrapped.np_random = generator_from_tree(read(tmp_path / "x"))
-    np.testing.assert_array_equal(env.reset()[0], expected)
-
-
-PCG = generator_to_tree(np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(
-    "tree",
-    [
-        None,
-        {},
-        changed(PCG, "bit_generator", "MT19937"),
-        changed(PCG, "bit_generator", None),
-        changed(PCG, "state", 1),
-        changed(PCG, "state.state", 2**128),
-        changed(PCG, "state.state", -1),
-        changed(PCG, "state.state", 1.5),
-        changed(PCG, "state.inc", 2),
-        changed(PCG, "has_uint32", 2),
-        changed(PCG, "uinteger", 2**32),
-        changed(PCG, "more", 2),
-    ],
-    ids=lambda tree: str(tree)[-40:],
-)
-def test_a_generators_bad_state_is_refused(tree: Any) -> None:
-    """Would catch: digits cut without a word, an exception of NumPy's."""
-    with pytest.raises(CheckpointError, match="take another checkpoint"):
-        generator_from_tree(tree)
-
-
-def test_other_bits_are_refused() -> None:
-    """Would catch: a generator that can be saved and not restored."""
-    for bits in (np.random.MT19937(0), np.random.Philox(0), np.random.SFC64(0)):
-        with pytest.raises(CheckpointError, match="make it of PCG64 or PCG64DXSM"):
-            generator_to_tree(np.random.Generator(bits))

@@ -33,8 +33,11 @@ WRONG = [
     ({"core": "rnn"}, r"core='rnn' must be one of expire-span, transformer-xl, lstm, gru, or a class"),
     ({"core": "lstm", "slots": 4}, r"core lstm has an argument slots; the core has dim, depth, hidden_size"),
     ({"core": "transformer-xl", "max_span": 4.0, "spans": "fixed"}, r"has an argument max_span, spans; the core has"),
-    ({"core": "expire-span", "random_shortening": True}, r"core expire-span has an argument random_shortening"),
-    ({"core": "expire-span", "backend": "flex"}, "flex"),
+    ({"core": "expire-span", "random_shortening": True}, "^random_shortening=True: .* would differ from the one that"),
+    ({"core": ExpireSpanCore, "random_shortening": True}, "^random_shortening=True: .* would differ from the one that"),
+    ({"core": "expire-span", "backend": "flex"}, "^backend='flex' can't be trained with"),
+    ({"core": "transformer-xl", "backend": "flex"}, "^backend='flex' can't be trained with"),
+    ({"core": ExpireSpanCore, "backend": "flex"}, "^backend='flex' can't be trained with"),
     ({"core": Sideways, "depth": 3}, r"core Sideways has an argument depth; the core has dim"),
     ({"core": LSTMCore(4, 1)}, "must be a class or function that makes a core, not a core itself"),
     ({"core": lambda: nn.Linear(3, 3)}, r"Linear can't be a policy's core: it has no dim, empty_memory, cache, step"),
@@ -45,7 +48,8 @@ WRONG = [
 @pytest.mark.parametrize(("given", "message"), WRONG, ids=range(len(WRONG)))
 def test_cores_that_cannot_be_had(given: dict[str, Any], message: str) -> None:
     """Would catch: a size that is silently ignored, so that a comparison isn't the one that was asked for; a core that
-    fails in the middle of the first rollout, or with a message about tensors."""
+    fails in the middle of the first rollout, or with a message about tensors; one that is refused by its name, and as a
+    class collects a rollout that it can't be trained on, or trains a policy other than the one that acted."""
     with pytest.raises(ValueError, match=message):
         clock_model(policy_kwargs=given)
 
@@ -100,7 +104,7 @@ def test_a_core_without_spans_says_nothing_of_them() -> None:
     assert "train/value_loss" in logged
     assert not {name for name in logged if "span" in name or "memory" in name}
     assert model.memory_statistics == {}
-    assert model.span_coefficient == 0
+    assert model.span_coef == 0
 
 
 def test_features_are_as_wide_as_the_core() -> None:
