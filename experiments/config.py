@@ -317,7 +317,7 @@ def check_within(flag: str, value: float, low: float, high: float = LARGEST) -> 
 
 def _check_policy_arg(word: str, agent: AgentConfig) -> None:
     """No setting that has a flag: a run would say one thing of itself and be another. No class: a word isn't one."""
-    name = word.partition("=")[0]
+    [(name, value)] = parse_pairs((word,), "--policy-args").items()
     have_flags = {setting.name for section in (CoreConfig, AgentConfig) for setting in dataclasses.fields(section)}
     if agent.net_arch is None:
         have_flags.remove("net_arch")  # a dictionary, of other layers for the actor than for the critic, is no flag's
@@ -325,6 +325,20 @@ def _check_policy_arg(word: str, agent: AgentConfig) -> None:
         raise UserError(f"--policy-args {word}: give it as --{'memory' if name == 'core' else name.replace('_', '-')}")
     if name.endswith("_class"):
         raise UserError(f"--policy-args {word}: takes a class, which can be given in Python alone")
+    if name == "net_arch" and not _is_net_arch(value):
+        raise UserError(
+            f"--policy-args {word}: must be a list of whole numbers from 1, or an object of such lists, as in "
+            f'net_arch={{"pi": [64], "vf": [64]}}'
+        )
+
+
+def _is_net_arch(value: Value) -> bool:
+    """Whether Stable-Baselines3 can make networks of it, and nothing in it would go unused."""
+    if isinstance(value, dict):
+        return value.keys() <= {"pi", "vf"} and all(
+            not isinstance(part, dict) and _is_net_arch(part) for part in value.values()
+        )
+    return isinstance(value, list | tuple) and all(type(width) is int and width >= 1 for width in value)
 
 
 def _check_float(flag: str, value: float) -> None:
