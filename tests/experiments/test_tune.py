@@ -28,6 +28,7 @@ from experiments.settings import setting, with_settings
 from experiments.tune import command
 from experiments.tune.fit import fitted
 from experiments.tune.space import SEARCHABLE, default_search, parse_search, propose
+from tests.experiments import faulty
 from tests.experiments.conftest import TINY, Cli
 from tests.experiments.test_errors import check
 
@@ -476,6 +477,7 @@ def test_other_settings_or_another_folder(cli: Cli, tmp_path: Path) -> None:
         (("--search", "dim=8,16", "--search", "slots=4,8"), "--search counts once"),
         (("--policy-args", "no_such=1"), "no_such"),
         (("--env", "CartPole-v1", "--env-args", "max_episode_steps=9"), "--vec-env batched"),
+        (("--env", faulty.ID, "--env-args", "fault=make", "mended=none"), "can't be made: KeyError: 'no such level'"),
         (("--heads", "0"), "heads"),
         (("--gamma", "2"), "--gamma 2.0: must be between"),
     ],
