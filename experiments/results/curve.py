@@ -94,11 +94,5 @@ def first_at(points: list[Point], name: str, goal: float, episodes: int) -> Poin
 
     One of fewer `episodes` doesn't count: where success ends an episode, those that end first are the successes.
     """
-    return next(
-        (
-            point
-            for point in points
-            if (point.values[name] or float("-inf")) >= goal and (point.episodes is None or point.episodes >= episodes)
-        ),
-        None,
-    )
+    counted = (point for point in points if point.episodes is None or point.episodes >= episodes)
+    return next((point for point in counted if (value := point.values[name]) is not None and value >= goal), None)

@@ -548,3 +548,9 @@ def test_seconds_of_a_killed_session_count(tmp_path: Path) -> None:
     assert first is not None
     assert first.steps == 400
     assert first_at(log.points, "success_rate", 0.95, episodes=10) is None
+
+
+def test_a_goal_of_zero_can_be_reached() -> None:
+    """Catches: a mean return of exactly 0 taken for none."""
+    points = [Point(100 * (i + 1), i, {"mean_return": value}) for i, value in enumerate((None, -0.5, 0.0, 1.0))]
+    assert first_at(points, "mean_return", 0.0, episodes=10) == points[2]
