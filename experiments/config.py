@@ -325,6 +325,11 @@ def _check_policy_arg(word: str, agent: AgentConfig) -> None:
         raise UserError(f"--policy-args {word}: give it as --{'memory' if name == 'core' else name.replace('_', '-')}")
     if name.endswith("_class"):
         raise UserError(f"--policy-args {word}: takes a class, which can be given in Python alone")
+    if name == "features_extractor_kwargs":
+        if not isinstance(value, dict):
+            raise UserError(f'--policy-args {word}: must be an object, such as {name}={{"embedding_dim": 8}}')
+        if "pooled" in value:
+            raise UserError(f"--policy-args {word}: give pooled as --pooled or --no-pooled")
     if name == "net_arch" and not _is_net_arch(value):
         raise UserError(
             f"--policy-args {word}: must be a list of whole numbers from 1, or an object of such lists, as in "

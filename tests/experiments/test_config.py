@@ -167,3 +167,11 @@ def test_the_extractor_is_the_one_asked_for() -> None:
         for agent in (AgentConfig(), AgentConfig(extractor="minigrid"), AgentConfig(extractor="default"))
     ]
     assert chosen == [None, MiniGridExtractor, FlattenExtractor]
+
+
+def test_pooled_comes_beside_other_arguments_of_the_extractor() -> None:
+    """Would catch: `--pooled` that is lost where `--policy-args` has arguments of the extractor, or they by it."""
+    codes = spaces.Box(0, 10, (3, 3, 3), np.uint8)
+    agent = AgentConfig(pooled=True, policy_args=('features_extractor_kwargs={"embedding_dim": 8}',))
+    given = policy_kwargs(CoreConfig(), agent, codes)["features_extractor_kwargs"]
+    assert given == {"embedding_dim": 8, "pooled": True}

@@ -59,6 +59,11 @@ TRAINING = [
     (("--policy-args", "net_arch=64"), ("--policy-args net_arch=64: must be a list of whole numbers from 1",)),
     (("--policy-args", 'net_arch={"vf":[0]}'), ("must be a list of whole numbers from 1, or an object of such lists",)),
     (("--policy-args", 'net_arch={"actor":[8]}'), ('as in net_arch={"pi": [64], "vf": [64]}',)),
+    (
+        ("--pooled", "--policy-args", 'features_extractor_kwargs={"pooled": False}'),
+        ("""--policy-args features_extractor_kwargs={"pooled": False}: give pooled as --pooled or --no-pooled""",),
+    ),
+    (("--policy-args", "features_extractor_kwargs=7"), ("must be an object, such as features_extractor_kwargs={",)),
     (("--policy-args", "core=gru"), ("--policy-args core=gru: give it as --memory",)),
     (("--policy-args", "optimizer_class=SGD"), ("optimizer_class=SGD: takes a class", "in Python alone")),
     (("--env", "CartPole-v1", "--policy", "CnnPolicy"), ("CNN",)),
