@@ -178,19 +178,20 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
     [
         ({"evaluation": {"episode": 5}}, "evaluation has no 'episode': did you mean episodes?"),
         ({"evaluation": {"episodes": "five"}}, "evaluation episodes 'five': must be a whole number"),
-        ({"evaluation": 5}, "evaluation must be an object"),
+        ({"evaluation": 5}, 'evaluation must be an object, such as {"episodes": 100}'),
         ({"objective": "success"}, "objective 'success': must be one of success_rate, mean_return"),
         ({"config": {"core": {"slotz": 5}}}, "short.json: core has no setting 'slotz'"),
         ({"own": {"lstn": {}}}, "own has no agent 'lstn': did you mean lstm or lstm-plain?"),
         ({"own": {"lstm": {"batch": 5}}}, "own lstm has no 'batch': did you mean batch_size"),
         ({"own": {"lstm": {"batch_size": "few"}}}, "own lstm batch_size 'few': must be a whole number"),
-        ({"own": ["lstm"]}, "own must be an object of agents"),
+        ({"own": ["lstm"]}, 'own must be an object of agents, such as {"lstm": {"batch_size": 256}}'),
         ({"own": {"lstm": {"memory": "gru"}}}, "own lstm has no 'memory'"),
         ({"own": {"recurrent-ppo": {"depth": 7}}}, "own has no agent 'recurrent-ppo'"),
     ],
 )
 def test_wrong_task_files(cli: Cli, folder: Path, change: dict[str, Any], said: str) -> None:
-    """Catches: a setting of a task's file that is overlooked, so that its default is what is run."""
+    """Catches: a setting of a task's file that is overlooked, so that its default is what is run; a hint that isn't
+    JSON, though it is to be put into the file."""
     (folder / "short.json").write_text(json.dumps(TASK | change))
     check(cli(*words(folder)), "--tasks ", said)
     (folder / "lstm.json").write_text("{}")

@@ -58,7 +58,7 @@ def _read(path: Path) -> ResultsTask:
     _check(path, "", arguments, kinds(ResultsTask))
     evaluation = record.get("evaluation", {})
     if not isinstance(evaluation, dict):
-        raise UserError(f"--tasks {path}: evaluation must be an object, such as {{'episodes': 100}}")
+        raise UserError(f'--tasks {path}: evaluation must be an object, such as {{"episodes": 100}}')
     _check(path, "evaluation ", evaluation, kinds(Evaluation))
     evaluation = {name: tuple(value) if isinstance(value, list) else value for name, value in evaluation.items()}
     judged = Evaluation(**evaluation)
@@ -79,7 +79,7 @@ def _read(path: Path) -> ResultsTask:
 def _read_own(path: Path, own: Any) -> dict[str, dict[str, Any]]:
     """The settings that agents have of their own, lists as tuples."""
     if not isinstance(own, dict) or not all(isinstance(values, dict) for values in own.values()):
-        raise UserError(f"--tasks {path}: own must be an object of agents, such as {{'lstm': {{'batch_size': 256}}}}")
+        raise UserError(f'--tasks {path}: own must be an object of agents, such as {{"lstm": {{"batch_size": 256}}}}')
     known = {name: kind for section in (CoreConfig, AgentConfig) for name, kind in kinds(section).items()}
     del known["memory"]  # which is what an agent is
     for agent, values in own.items():
