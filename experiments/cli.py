@@ -177,8 +177,6 @@ def _run(command: Command, words: list[str]) -> int:
 
             return tune(command, _program(), words)
         case ResultsConfig():
-            # Later a seed would be a training's `--seed`.
-            command.check()
             from experiments.results.command import results
 
             return results(command, _program(), words)
