@@ -20,9 +20,10 @@ from agents.checkpoint import CheckpointError
 from agents.checkpoint.lock import LOCK
 from agents.saving.model import policy_kwargs_from_tree
 from agents.saving.place import load_tree
-from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.config import EnvConfig, TrainConfig
 from experiments.environments import make
 from experiments.errors import UserError, one_line, user_errors
+from experiments.settings import SECTIONS, tuples
 from expire_span.version import __version__
 
 FORMAT_VERSION = 2
@@ -36,7 +37,6 @@ PEER = "model.zip"
 _OURS = (CONFIG, MODEL, PEER, SUMMARY, CHECKPOINTS, ERROR, "video.mp4", "progress*.csv", "events.out.tfevents.*")
 _LIBRARIES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3", "sb3-contrib")
 """Whose versions a run's record has, of those that are installed."""
-_SECTIONS: dict[str, type[Any]] = {"env": EnvConfig, "core": CoreConfig, "agent": AgentConfig}
 
 
 @contextlib.contextmanager
@@ -267,12 +267,8 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
         KeyError: if a section is missing.
         TypeError: for an unknown setting.
     """
-    sections = {name: kind(**_tuples(values[name])) for name, kind in _SECTIONS.items()}
-    return TrainConfig(**{**_tuples(values), **sections})
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    sections = {name: kind(**tuples(values[name])) for name, kind in SECTIONS.items()}
+    return TrainConfig(**{**tuples(values), **sections})
 
 
 def check_is_ours(run_dir: Path) -> None:

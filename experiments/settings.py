@@ -36,6 +36,11 @@ def is_of(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
+def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with tuples in place of lists, as settings have them: JSON knows lists alone."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def described(kind: Any) -> str:
     """A setting's type in words, for an error message: `a whole number or None`."""
     origin, arguments = get_origin(kind), get_args(kind)
