@@ -16,6 +16,7 @@ from experiments.config import TrainConfig
 from experiments.environments import training_envs
 from experiments.errors import UserError, say, user_errors
 from experiments.model import build_model
+from experiments.settings import flag_of
 
 MAY_CHANGE = {
     *("total_timesteps", "stop_at_success", "device", "torch_threads", "checkpoint_every", "keep_checkpoints"),
@@ -80,8 +81,7 @@ def resumed_session(config: TrainConfig) -> Session:
     before = runs.read_config(run_dir)
     runs.check_is_ours(run_dir)
     for name in changed_settings(before, config):
-        flag = name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
-        raise UserError(f"--{flag} can't change when going on with {run_dir}: leave it out, or train anew")
+        raise UserError(f"{flag_of(name)} can't change when going on with {run_dir}: leave it out, or train anew")
     device = runs.check_device(config.device)
     checkpoints = CheckpointSeries(run_dir / runs.CHECKPOINTS)
     if not checkpoints.steps():

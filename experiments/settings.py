@@ -59,6 +59,11 @@ def setting(config: TrainConfig, name: str) -> Any:
     return getattr(getattr(config, _section_of(name)), name)
 
 
+def flag_of(name: str) -> str:
+    """The flag of a setting, with or without its section before it: `--env` of `env.env_id`."""
+    return "--" + name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
+
+
 def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
     """The configuration with these settings of its sections instead of its own."""
     sections: dict[str, Any] = {}
