@@ -19,7 +19,7 @@ from experiments.results import recurrent_ppo
 from experiments.results.cue_spans import LogsSpansOfCue, has_cue
 from experiments.results.curve import first_at, read_log, thinned
 from experiments.results.judgement import judged
-from experiments.results.matrix import Cell, differences, settings_hash, settings_of
+from experiments.results.matrix import Cell, differences, settings_of
 from experiments.results.record import RunRecord, write_record
 from experiments.session import Session, make_room, new_session, resumed_session
 from experiments.train import run_session
@@ -159,13 +159,11 @@ def _record(cell: Cell, evaluation: dict[str, Any]) -> RunRecord:
     steps = int(json.loads((cell.run_dir / runs.SUMMARY).read_text())["timesteps"])
     window = cell.config.agent.stats_window_size
     learned = first_at(log.points, cell.definition.objective, cell.definition.goal, window)
-    settings = cell.settings()
     return RunRecord(
         task=cell.task,
         agent=cell.agent,
         seed=cell.seed,
-        settings_hash=settings_hash(settings),
-        settings=settings,
+        settings=cell.settings(),
         git=begun["git"],
         versions=begun["versions"],
         device_name=begun["device_name"],
