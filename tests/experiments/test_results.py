@@ -24,7 +24,7 @@ from experiments.environments import make, training_envs
 from experiments.errors import UserError
 from experiments.model import build_model
 from experiments.results import agents, page, pictures, tasks
-from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_log, thinned
+from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_points, thinned
 from experiments.results.matrix import cells, differences
 from experiments.results.page import AT_A_GLANCE, TABLES
 from experiments.results.record import read_record
@@ -444,8 +444,8 @@ def test_minutes(cli: Cli, folder: Path) -> None:
     first = json.loads(summary.read_text())["timesteps"]
     assert cli(*words(folder, *flags, names=("lstm",))).status == 0
     assert json.loads(summary.read_text())["timesteps"] > first > 0
-    log = read_log(summary.parent)
-    assert [point.steps for point in log.points] == list(range(128, log.points[-1].steps + 1, 128))
+    points = read_points(summary.parent)
+    assert [point.steps for point in points] == list(range(128, points[-1].steps + 1, 128))
 
 
 def test_ctrl_c(folder: Path) -> None:
@@ -454,7 +454,7 @@ def test_ctrl_c(folder: Path) -> None:
     command = [sys.executable, "-m", "experiments", *words(folder, "--workers", 2)]
     run_dirs = [folder / "runs" / "short" / agent / "seed0" for agent in ("expire-span", "lstm")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        while not all(read_log(run_dir).points for run_dir in run_dirs):
+        while not all(read_points(run_dir) for run_dir in run_dirs):
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
@@ -546,13 +546,12 @@ def test_seconds_of_a_killed_session_count(tmp_path: Path) -> None:
     head = "time/total_timesteps,time/time_elapsed,rollout/success_rate,rollout/episodes,rollout/ep_rew_mean\n"
     (tmp_path / "progress.csv").write_text(f"{head}100,1,1.0,3,0\n200,2,0.2,10,0\n300,3,0.9,10,0\n400,4,0.9")
     (tmp_path / "progress-000000000200.csv").write_text(f"{head}300,1.5,0.3,10,0\n400,2.5,0.8,10,0\n")
-    log = read_log(tmp_path)
-    assert [(point.steps, point.seconds) for point in log.points] == [(100, 1), (200, 2), (300, 4.5), (400, 5.5)]
-    assert log.seconds == 5.5
-    first = first_at(log.points, "success_rate", 0.8, episodes=10)
+    points = read_points(tmp_path)
+    assert [(point.steps, point.seconds) for point in points] == [(100, 1), (200, 2), (300, 4.5), (400, 5.5)]
+    first = first_at(points, "success_rate", 0.8, episodes=10)
     assert first is not None
     assert first.steps == 400
-    assert first_at(log.points, "success_rate", 0.95, episodes=10) is None
+    assert first_at(points, "success_rate", 0.95, episodes=10) is None
 
 
 def test_a_goal_of_zero_can_be_reached() -> None:
