@@ -22,7 +22,7 @@ from agents import space_checks
 from envs.batched import BatchedVecEnv, make_batched
 from envs.envpool_memory import EnvPoolVecEnv
 from envs.faults import EnvironmentFault, NumberedFaults
-from envs.shapes import ShapesChecked
+from envs.shapes import KINDS, SIMPLE, ShapesChecked, parts_of
 from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv
 from experiments.config import EnvConfig
@@ -31,8 +31,6 @@ from experiments.errors import UserError, one_line, user_errors
 TRAINING_SEEDS = 10**9
 """Training's seeds lie below this, the fresh ones of evaluations from here on."""
 SEEDS_PER_EVALUATION = 10**6
-
-_SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
@@ -116,20 +114,16 @@ def check_spaces(env_id: str, observations: gym.Space[Any], actions: gym.Space[A
 
     Whether images are large enough for a CNN is for the agent to say, if it has one.
     """
-    kinds = "Box, Discrete, MultiDiscrete or MultiBinary"
-    if not isinstance(actions, _SIMPLE):
-        raise UserError(f"{env_id} has {type(actions).__name__} actions, supported are {kinds}")
+    if not isinstance(actions, SIMPLE):
+        raise UserError(f"{env_id} has {type(actions).__name__} actions, supported are {KINDS}")
     if isinstance(actions, spaces.MultiBinary) and not isinstance(actions.n, int):
         raise UserError(f"{env_id} has MultiBinary actions of shape {actions.shape}, supported is one dimension")
-    parts: Mapping[str, gym.Space[Any]] = {"": observations}
-    if isinstance(observations, spaces.Dict):
-        parts = observations.spaces
-    for name, part in parts.items():
-        if not isinstance(part, _SIMPLE):
+    for name, part in parts_of(observations).items():
+        if not isinstance(part, SIMPLE):
             where = f" in {name!r}" if name else ""
             raise UserError(
                 f"{env_id} has {type(part).__name__} observations{where}, "
-                f"supported are {kinds}, or a flat Dict of these"
+                f"supported are {KINDS}, or a flat Dict of these"
             )
     with user_errors(ValueError, prefix=f"{env_id}: "):
         space_checks.check_spaces(observations, actions, nature_cnn=False)
