@@ -24,7 +24,7 @@ MOST_RESULTS_SEED = 10**8
 Switch = Annotated[bool, FlagCreatePairsOff]
 """What a command is told to do, off unless it is; other flags have a `--no-` beside them: a preset may set either."""
 
-Memory = Literal["expiring", "transformer-xl", "lstm", "gru", "none"]
+Memory = Literal["expire-span", "transformer-xl", "lstm", "gru", "none"]
 Precision = Literal["float32", "tf32", "bf16"]
 
 
@@ -82,8 +82,8 @@ class EnvConfig:
 class CoreConfig:
     """The memory core: a transformer whose memories expire, or another for comparison."""
 
-    memory: Memory = "expiring"
-    """expiring learns for every state how long to keep it; transformer-xl keeps every state equally long (the same
+    memory: Memory = "expire-span"
+    """expire-span learns for every state how long to keep it; transformer-xl keeps every state equally long (the same
     core with its spans fixed, so the newest --slots states are seen); lstm and gru are recurrent networks of --depth
     layers of --dim, and ignore all other sizes here; none sees only the current step."""
     dim: int = 128
@@ -126,7 +126,7 @@ class CoreConfig:
         """These settings as the policy's keyword arguments, those that the core has which `memory` names."""
         from agents.cores import CORES  # and PyTorch with it, for which --help needn't wait
 
-        core = "expire-span" if self.memory in ("expiring", "none") else self.memory
+        core = "expire-span" if self.memory == "none" else self.memory
         known = inspect.signature(CORES[core]).parameters
         arguments = {name: value for name, value in values(self).items() if name in known}
         if self.memory == "none":
@@ -284,7 +284,7 @@ class TrainConfig:
             if value is not None:
                 check_within(name, value, low, high)
         stop, forget = self.stop_at_success, self.agent.forget_at_success
-        if stop is not None and forget is not None and stop <= forget and self.core.memory == "expiring":
+        if stop is not None and forget is not None and stop <= forget and self.core.memory == "expire-span":
             raise UserError(
                 f"--stop-at-success {stop}: the training would end before --forget-at-success {forget} counts"
             )

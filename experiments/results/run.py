@@ -108,7 +108,7 @@ def _train_ours(cell: Cell, settings: TrainConfig, request: StopRequest, command
 
 def _probes(cell: Cell) -> list[OurCallback]:
     """What is measured beside the training: of the expiring memory, how long cues live."""
-    if cell.config.core.memory != "expiring" or not has_cue(cell.config.env):
+    if cell.config.core.memory != "expire-span" or not has_cue(cell.config.env):
         return []
     return [LogsSpansOfCue(cell.config.env, max(1, cell.config.total_timesteps // MEASUREMENTS_A_RUN))]
 
