@@ -11,14 +11,7 @@ import torch
 from optuna import Trial
 
 from experiments import runs
-from experiments.callbacks import (
-    OurCallback,
-    StopRequest,
-    mean_return,
-    save,
-    success_rate,
-    training_facts,
-)
+from experiments.callbacks import OurCallback, StopRequest, mean_return, save, success_rate, training_facts
 from experiments.config import TrainConfig
 from experiments.environments import fresh_seeds
 from experiments.errors import UserError, one_line
