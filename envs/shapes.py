@@ -9,6 +9,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+KINDS = "Box, Discrete, MultiDiscrete or MultiBinary"
+"""The spaces that actions, observations and the parts of a Dict of them may be of, and what they are called."""
+
 
 def parts_of(space: gym.Space[Any]) -> Mapping[str, gym.Space[Any]]:
     """The parts of a Dict by name; another space under the empty name."""

@@ -14,13 +14,13 @@ def parse_value(text: str) -> Value:
     """A Python or JSON literal (`3`, `1e-3`, `true`, `None`, `[64, 64]`), else the text itself."""
     try:
         value: Value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        pass
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pass  # no literal, one of which nothing can be made, such as a set of lists, or one nested too deeply
     else:
         return value
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -34,6 +35,17 @@ def mean_return(model: ExpireSpanPPO) -> float | None:
     """Mean return of the newest training episodes; None before the first has ended."""
     episodes = model.ep_info_buffer
     return sum(episode["r"] for episode in episodes) / len(episodes) if episodes else None
+
+
+def training_facts(model: ExpireSpanPPO, seconds: float) -> dict[str, Any]:
+    """What a summary says of a training that took so long: how far it came, and what its newest episodes were like."""
+    return {
+        "timesteps": model.num_timesteps,
+        "seconds": round(seconds, 1),
+        "training_success_rate": success_rate(model),
+        "training_mean_return": mean_return(model),
+        "live_memories": model.memory_statistics.get("live_memories"),
+    }
 
 
 def next_due(due: int, every: int, now: int) -> int:

@@ -25,7 +25,7 @@ from tyro.conf import Positional, arg
 import envs
 from agents import ExpireSpanPPO
 from experiments import contrib
-from experiments.errors import UserError, say
+from experiments.errors import UserError, status_after
 from experiments.whole_numbers import REGISTRY
 
 Task = Literal["cartpole", "pendulum"]
@@ -175,15 +175,15 @@ def _check(config: ClassicConfig) -> None:
         if not values or len(set(values)) < len(values):
             raise UserError(f"--{name} {' '.join(map(str, values))}: give one or more, each once")
     for seed in config.seeds:
-        if not 0 <= seed < EVALUATION_SEED // 1000:
-            raise UserError(f"--seeds {seed}: must be between 0 and {EVALUATION_SEED // 1000 - 1}")
+        if not 0 <= seed < EVALUATION_SEED // TRAINING_SEEDS:
+            raise UserError(f"--seeds {seed}: must be between 0 and {EVALUATION_SEED // TRAINING_SEEDS - 1}")
     for name, number in (("timesteps", config.timesteps), ("episodes", config.episodes)):
         if number is not None and number < 1:
             raise UserError(f"--{name} {number}: must be at least 1")
 
 
-def classic(config: ClassicConfig) -> int:
-    """Trains all agents with all seeds, prints the table and returns 0.
+def classic(config: ClassicConfig) -> None:
+    """Trains all agents with all seeds, and prints the table.
 
     Raises:
         UserError: for settings out of range, or if sb3-contrib isn't installed and is asked for.
@@ -203,12 +203,12 @@ def classic(config: ClassicConfig) -> int:
             print(results[-1], file=sys.stderr, flush=True)
     print(f"{problem.env_id}, {problem.total_timesteps:,} steps, mean return of {config.episodes} episodes\n")
     print(table(results))
-    return 0
+
+
+def main() -> None:
+    """Runs the program."""
+    classic(tyro.cli(ClassicConfig, description=ClassicConfig.__doc__, registry=REGISTRY))
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(classic(tyro.cli(ClassicConfig, description=ClassicConfig.__doc__, registry=REGISTRY)))
-    except UserError as error:
-        say(f"error: {error}")
-        sys.exit(2)
+    sys.exit(status_after(main))

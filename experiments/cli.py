@@ -93,9 +93,9 @@ def parse(words: list[str]) -> Command:
         registry=REGISTRY,
     )
     if isinstance(command, TrainConfig):
-        command = _with_base(command, base)
+        command = _with_base(command, base, words)
     elif isinstance(command, TuneConfig):
-        command = dataclasses.replace(command, train=_with_base(command.train, base))
+        command = dataclasses.replace(command, train=_with_base(command.train, base, words))
     return command
 
 
@@ -115,7 +115,7 @@ def _base(preset: str | None, resume: str | None) -> TrainConfig:
     return dataclasses.replace(config, preset=preset)
 
 
-def _with_base(config: TrainConfig, base: TrainConfig) -> TrainConfig:
+def _with_base(config: TrainConfig, base: TrainConfig, words: Sequence[str]) -> TrainConfig:
     """The arguments given are added to the preset's, if it's still the preset's environment; a file has a name too."""
     if config.resume is not None:
         return config
@@ -125,7 +125,7 @@ def _with_base(config: TrainConfig, base: TrainConfig) -> TrainConfig:
     env_args = config.env.env_args
     if config.env.env_id == base.env.env_id:
         env_args = merged(base.env.env_args, env_args, "--env-args")
-    elif env_args == base.env.env_args:
+    elif _value_of(words, "--env-args") is None:
         env_args = ()  # a preset's arguments are its environment's
     return dataclasses.replace(config, env=dataclasses.replace(config.env, env_args=env_args))
 
@@ -134,11 +134,9 @@ def _value_of(words: Sequence[str], flag: str) -> str | None:
     """The value of a flag, before anything is parsed: `--flag VALUE` or `--flag=VALUE`; the last one counts."""
     value = None
     for word, following in zip(words, [*words[1:], None], strict=True):
-        word = word.replace("_", "-") if word.startswith("--") and "=" not in word else word
-        if word == flag:
-            value = following
-        elif word.startswith(f"{flag}="):
-            value = word.partition("=")[2]
+        name, equals, its = word.partition("=")
+        if name.replace("_", "-") == flag:
+            value = its if equals else following
     return value
 
 
@@ -179,8 +177,6 @@ def _run(command: Command, words: list[str]) -> int:
 
             return tune(command, _program(), words)
         case ResultsConfig():
-            # Later a seed would be a training's `--seed`.
-            command.check()
             from experiments.results.command import results
 
             return results(command, _program(), words)

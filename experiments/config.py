@@ -24,7 +24,7 @@ MOST_RESULTS_SEED = 10**8
 Switch = Annotated[bool, FlagCreatePairsOff]
 """What a command is told to do, off unless it is; other flags have a `--no-` beside them: a preset may set either."""
 
-Memory = Literal["expiring", "transformer-xl", "lstm", "gru", "none"]
+Memory = Literal["expire-span", "transformer-xl", "lstm", "gru", "none"]
 Precision = Literal["float32", "tf32", "bf16"]
 
 
@@ -82,8 +82,8 @@ class EnvConfig:
 class CoreConfig:
     """The memory core: a transformer whose memories expire, or another for comparison."""
 
-    memory: Memory = "expiring"
-    """expiring learns for every state how long to keep it; transformer-xl keeps every state equally long (the same
+    memory: Memory = "expire-span"
+    """expire-span learns for every state how long to keep it; transformer-xl keeps every state equally long (the same
     core with its spans fixed, so the newest --slots states are seen); lstm and gru are recurrent networks of --depth
     layers of --dim, and ignore all other sizes here; none sees only the current step."""
     dim: int = 128
@@ -126,7 +126,7 @@ class CoreConfig:
         """These settings as the policy's keyword arguments, those that the core has which `memory` names."""
         from agents.cores import CORES  # and PyTorch with it, for which --help needn't wait
 
-        core = "expire-span" if self.memory in ("expiring", "none") else self.memory
+        core = "expire-span" if self.memory == "none" else self.memory
         known = inspect.signature(CORES[core]).parameters
         arguments = {name: value for name, value in values(self).items() if name in known}
         if self.memory == "none":
@@ -284,7 +284,7 @@ class TrainConfig:
             if value is not None:
                 check_within(name, value, low, high)
         stop, forget = self.stop_at_success, self.agent.forget_at_success
-        if stop is not None and forget is not None and stop <= forget and self.core.memory == "expiring":
+        if stop is not None and forget is not None and stop <= forget and self.core.memory == "expire-span":
             raise UserError(
                 f"--stop-at-success {stop}: the training would end before --forget-at-success {forget} counts"
             )
@@ -317,7 +317,7 @@ def check_within(flag: str, value: float, low: float, high: float = LARGEST) -> 
 
 def _check_policy_arg(word: str, agent: AgentConfig) -> None:
     """No setting that has a flag: a run would say one thing of itself and be another. No class: a word isn't one."""
-    name = word.partition("=")[0]
+    [(name, value)] = parse_pairs((word,), "--policy-args").items()
     have_flags = {setting.name for section in (CoreConfig, AgentConfig) for setting in dataclasses.fields(section)}
     if agent.net_arch is None:
         have_flags.remove("net_arch")  # a dictionary, of other layers for the actor than for the critic, is no flag's
@@ -325,6 +325,25 @@ def _check_policy_arg(word: str, agent: AgentConfig) -> None:
         raise UserError(f"--policy-args {word}: give it as --{'memory' if name == 'core' else name.replace('_', '-')}")
     if name.endswith("_class"):
         raise UserError(f"--policy-args {word}: takes a class, which can be given in Python alone")
+    if name == "features_extractor_kwargs":
+        if not isinstance(value, dict):
+            raise UserError(f'--policy-args {word}: must be an object, such as {name}={{"embedding_dim": 8}}')
+        if "pooled" in value:
+            raise UserError(f"--policy-args {word}: give pooled as --pooled or --no-pooled")
+    if name == "net_arch" and not _is_net_arch(value):
+        raise UserError(
+            f"--policy-args {word}: must be a list of whole numbers from 1, or an object of such lists, as in "
+            f'net_arch={{"pi": [64], "vf": [64]}}'
+        )
+
+
+def _is_net_arch(value: Value) -> bool:
+    """Whether Stable-Baselines3 can make networks of it, and nothing in it would go unused."""
+    if isinstance(value, dict):
+        return value.keys() <= {"pi", "vf"} and all(
+            not isinstance(part, dict) and _is_net_arch(part) for part in value.values()
+        )
+    return isinstance(value, list | tuple) and all(type(width) is int and width >= 1 for width in value)
 
 
 def _check_float(flag: str, value: float) -> None:

@@ -1,7 +1,5 @@
 """`expire-span curves`."""
 
-import csv
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from matplotlib.figure import Figure
 
 from experiments.config import CurvesConfig
 from experiments.errors import UserError, user_errors
+from experiments.progress_log import FILE, Row, read_rows
 from experiments.runs import read_config
 
 PANELS = (
@@ -18,14 +17,11 @@ PANELS = (
     ("memory/live_memories", "live memories a step and layer"),
     ("train/span_coef", "weight of the span loss"),
 )
-"""Columns of progress.csv, and what they are."""
+"""Columns of the log, and what they are."""
 
-STEPS = "time/total_timesteps"
 UNITS = ((1e6, "million environment steps"), (1e3, "thousand environment steps"), (1.0, "environment steps"))
 
 Series = tuple[list[float], list[float]]
-Row = dict[str, float]
-"""What is shown of a row: its columns that have a number."""
 
 
 def read_progress(run_dir: Path) -> list[Row]:
@@ -35,41 +31,15 @@ def read_progress(run_dir: Path) -> list[Row]:
         UserError: for a folder that isn't a run's, one that has logged nothing yet, or a log that can't be read.
     """
     read_config(run_dir)
-    files = sorted(run_dir.glob("progress-*.csv"))
-    rows: list[Row] = []
-    for path in (run_dir / "progress.csv", *files):
-        if path.is_file():
-            part = _read(path)
-            # After a hard kill a run goes on from its last checkpoint: what was logged beyond that was done again.
-            again = part[0][STEPS] if part else math.inf
-            rows = [row for row in rows if row[STEPS] < again] + part
+    rows = read_rows(run_dir, [column for column, _ in PANELS])
     if not rows:
-        raise UserError(f"{run_dir} has no progress.csv with a row in it: its training has logged nothing yet")
-    return rows
-
-
-def _read(path: Path) -> list[Row]:
-    shown = (STEPS, *(column for column, _ in PANELS))
-    rows: list[Row] = []
-    try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                numbers = {name: float(row[name]) for name in shown if row.get(name)}
-                if not math.isfinite(numbers[STEPS]):
-                    raise ValueError
-                rows.append(numbers)
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from error
-    except (KeyError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path} is damaged: its row {len(rows) + 1} isn't one that a training logs: delete it, or the whole file"
-        ) from error
+        raise UserError(f"{run_dir} has no {FILE} with a row in it: its training has logged nothing yet")
     return rows
 
 
 def series(rows: list[Row], column: str) -> Series:
     """Steps and values of a column, where it has one."""
-    pairs = [(row[STEPS], row[column]) for row in rows if column in row]
+    pairs = [(row.steps, row.values[column]) for row in rows if column in row.values]
     return [steps for steps, _ in pairs], [value for _, value in pairs]
 
 
@@ -99,7 +69,7 @@ def curves(config: CurvesConfig) -> int:
         raise UserError("curves needs the folder of a run, or several")
     progress = {run_dir: read_progress(Path(run_dir)) for run_dir in config.run_dirs}
     names = labels(list(progress))
-    unit, unit_name = unit_of(max(row[STEPS] for rows in progress.values() for row in rows))
+    unit, unit_name = unit_of(max(row.steps for rows in progress.values() for row in rows))
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     for axes, (column, title) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
         for label, rows in zip(names, progress.values(), strict=True):

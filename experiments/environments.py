@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, SupportsFloat, TypeGuard
 
@@ -19,18 +21,16 @@ import envs
 from agents import space_checks
 from envs.batched import BatchedVecEnv, make_batched
 from envs.envpool_memory import EnvPoolVecEnv
-from envs.faults import NumberedFaults
-from envs.shapes import ShapesChecked
+from envs.faults import EnvironmentFault, NumberedFaults
+from envs.shapes import KINDS, SIMPLE, ShapesChecked, parts_of
 from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv
 from experiments.config import EnvConfig
-from experiments.errors import UserError, user_errors
+from experiments.errors import UserError, one_line, user_errors
 
 TRAINING_SEEDS = 10**9
 """Training's seeds lie below this, the fresh ones of evaluations from here on."""
 SEEDS_PER_EVALUATION = 10**6
-
-_SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
@@ -41,19 +41,36 @@ def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
         more: further arguments, such as `render_mode`; they win over those of `env`.
 
     Raises:
-        UserError: for an unknown id (with near misses), wrong arguments, or spaces that no policy can read.
+        UserError: for an unknown id (with near misses), wrong arguments, spaces that no policy can read, or whatever
+            the environment itself raises.
     """
     if ":" in env.env_id:
         _look_in_working_directory()
-    # ImportError and gymnasium's own errors come from ids whose packages aren't installed.
-    with user_errors(ValueError, TypeError, ImportError, gym.error.Error, prefix="environment: "):
-        made = envs.make_env(env.env_id, **{**env.env_kwargs, **more})
+    with _construction_of(env.env_id):
+        # ImportError and gymnasium's own errors come from ids whose packages aren't installed.
+        with user_errors(ValueError, TypeError, ImportError, gym.error.Error, prefix="environment: "):
+            made = envs.make_env(env.env_id, **{**env.env_kwargs, **more})
+        try:
+            check_spaces(env.env_id, made.observation_space, made.action_space)
+        except UserError:
+            made.close()
+            raise
+        return _channels_first(made)
+
+
+@contextmanager
+def _construction_of(env_id: str) -> Iterator[None]:
+    """Turns whatever is raised inside into a `UserError`: environments are the user's, and may raise anything."""
     try:
-        check_spaces(env.env_id, made.observation_space, made.action_space)
+        yield
     except UserError:
-        made.close()
         raise
-    return _channels_first(made)
+    except Exception as error:
+        told = one_line(error)
+        if not isinstance(error, EnvironmentFault):
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{type(error).__name__}: {told} ({where.filename}, line {where.lineno})"
+        raise UserError(f"{env_id} can't be made: {told}") from error
 
 
 def _look_in_working_directory() -> None:
@@ -97,20 +114,16 @@ def check_spaces(env_id: str, observations: gym.Space[Any], actions: gym.Space[A
 
     Whether images are large enough for a CNN is for the agent to say, if it has one.
     """
-    kinds = "Box, Discrete, MultiDiscrete or MultiBinary"
-    if not isinstance(actions, _SIMPLE):
-        raise UserError(f"{env_id} has {type(actions).__name__} actions, supported are {kinds}")
+    if not isinstance(actions, SIMPLE):
+        raise UserError(f"{env_id} has {type(actions).__name__} actions, supported are {KINDS}")
     if isinstance(actions, spaces.MultiBinary) and not isinstance(actions.n, int):
         raise UserError(f"{env_id} has MultiBinary actions of shape {actions.shape}, supported is one dimension")
-    parts: Mapping[str, gym.Space[Any]] = {"": observations}
-    if isinstance(observations, spaces.Dict):
-        parts = observations.spaces
-    for name, part in parts.items():
-        if not isinstance(part, _SIMPLE):
+    for name, part in parts_of(observations).items():
+        if not isinstance(part, SIMPLE):
             where = f" in {name!r}" if name else ""
             raise UserError(
                 f"{env_id} has {type(part).__name__} observations{where}, "
-                f"supported are {kinds}, or a flat Dict of these"
+                f"supported are {KINDS}, or a flat Dict of these"
             )
     with user_errors(ValueError, prefix=f"{env_id}: "):
         space_checks.check_spaces(observations, actions, nature_cnn=False)
@@ -129,13 +142,13 @@ def training_envs(env: EnvConfig, seed: int, device: torch.device | str = "cpu")
     Raises:
         UserError: as `make`, before any process is started, and for what that way of stepping doesn't support.
     """
-    make(env).close()
-    prefix = f"--vec-env {env.vec_env}: "
-    # ImportError: EnvPool isn't installed.
-    with user_errors(ValueError, ImportError, prefix=prefix):
-        vec_env = _MAKERS[env.vec_env](env, device)
-    vec_env.seed(seed)
-    return vec_env
+    with _construction_of(env.env_id):
+        make(env).close()
+        # ImportError: EnvPool isn't installed.
+        with user_errors(ValueError, ImportError, prefix=f"--vec-env {env.vec_env}: "):
+            vec_env = _MAKERS[env.vec_env](env, device)
+        vec_env.seed(seed)
+        return vec_env
 
 
 def _serial(env: EnvConfig, _: torch.device | str) -> VecEnv:

@@ -41,17 +41,16 @@ def user_errors(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
         raise UserError(prefix + one_line(error)) from error
 
 
-def near_misses(name: str, known: Iterable[str], count: int = 3) -> str:
+def near_misses(name: str, known: Iterable[str]) -> str:
     """`did you mean A, B or C?`, or all the known names where none is near.
 
     Args:
         name: what the user wrote.
         known: the names there are.
-        count: how many near misses to name at most.
     """
     known = sorted(set(known))
     by_lower = {item.lower(): item for item in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
     if close:
         return f"did you mean {_listed([by_lower[item] for item in close])}?"
     shown = known if len(known) <= 12 else [*known[:12], "…"]

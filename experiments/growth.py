@@ -3,7 +3,6 @@
 The training is that of the command line, in a process of its own whose memory is read in `/proc`, as Linux has it.
 """
 
-import csv
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import tyro
 
 from experiments.errors import UserError, status_after
+from experiments.progress_log import FILE, read_rows
 from experiments.whole_numbers import REGISTRY
 
 FLAGS = (
@@ -79,11 +79,8 @@ def watched(run_dir: Path, total_timesteps: int) -> list[Look]:
 
 def logged_steps(run_dir: Path) -> int:
     """Steps done at the last line of the log; 0 where there is none yet."""
-    log = run_dir / "progress.csv"
-    lines = list(csv.DictReader(log.open())) if log.is_file() else []
-    # The last line may be half written.
-    whole = [line["time/total_timesteps"] for line in lines[-2:] if (line.get("time/total_timesteps") or "").isdigit()]
-    return int(whole[-1]) if whole else 0
+    rows = read_rows(run_dir)
+    return rows[-1].steps if rows else 0
 
 
 def _resident(process: int) -> float:
@@ -98,10 +95,10 @@ def report(run_dir: Path, looks: list[Look], warm: int) -> str:
     """Memory at the first look after `warm` steps and at the last one; the files, and a rollout's share of each."""
     first = next((look for look in looks if look.timesteps >= warm), looks[-1])
     last = looks[-1]
-    rollouts = sum(1 for _ in (run_dir / "progress.csv").open()) - 1
+    rollouts = sum(1 for _ in (run_dir / FILE).open()) - 1
     sizes = {
         name: sum(path.stat().st_size for path in run_dir.glob(pattern))
-        for name, pattern in (("progress.csv", "progress*.csv"), ("events", "events.*"), ("checkpoints", "*/step-*"))
+        for name, pattern in ((FILE, "progress*.csv"), ("events", "events.*"), ("checkpoints", "*/step-*"))
     }
     return "\n".join(
         [

@@ -13,6 +13,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from experiments.callbacks import EntropySchedule, OurCallback, Progress, StopAtSuccess, StopOnRequest, StopRequest
 from experiments.config import TrainConfig
 from experiments.errors import user_errors
+from experiments.progress_log import FILE
 
 MOST_LINES = 10_000
 """Rollouts of a training that the logs have a line of, about; of more rollouts every second, third … one."""
@@ -29,7 +30,7 @@ def open_log(model: OnPolicyAlgorithm, run_dir: Path) -> None:
         UserError: if it can't be written.
     """
     steps = model.num_timesteps
-    name = f"progress-{steps:012d}.csv" if steps else "progress.csv"
+    name = f"progress-{steps:012d}.csv" if steps else FILE
     with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
         formats = [CSVOutputFormat(str(run_dir / name)), TensorBoardOutputFormat(str(run_dir))]
         model.set_logger(Logger(str(run_dir), formats))

@@ -62,7 +62,7 @@ def policy_kwargs(core: CoreConfig, agent: AgentConfig, observations: spaces.Spa
         kwargs["features_extractor_class"] = FlattenExtractor
     kwargs |= parse_pairs(agent.policy_args, "--policy-args")
     if agent.pooled and embeds_codes(agent, observations):
-        kwargs["features_extractor_kwargs"] = {"pooled": True} | kwargs.get("features_extractor_kwargs", {})
+        kwargs["features_extractor_kwargs"] = kwargs.get("features_extractor_kwargs", {}) | {"pooled": True}
     return kwargs
 
 

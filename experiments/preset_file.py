@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.config import TrainConfig
 from experiments.errors import UserError, near_misses, one_line
-from experiments.settings import SECTIONS, described, is_of, kinds
+from experiments.settings import SECTIONS, described, is_of, kinds, tuples
 
 FORMAT_VERSION = 1
 """Of the file. Raise it when a file written before can no longer be read."""
@@ -78,4 +78,4 @@ def _checked(file: str, where: str, values: Any, known: Mapping[str, Any]) -> di
             raise UserError(f"{file}: {where} has no setting {name!r}: {near_misses(name, known)}")
         if not is_of(value, known[name]):
             raise UserError(f"{file}: {where} {name} {value!r}: must be {described(known[name])}")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return tuples(values)

@@ -20,9 +20,10 @@ from agents.checkpoint import CheckpointError
 from agents.checkpoint.lock import LOCK
 from agents.saving.model import policy_kwargs_from_tree
 from agents.saving.place import load_tree
-from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.config import EnvConfig, TrainConfig
 from experiments.environments import make
 from experiments.errors import UserError, one_line, user_errors
+from experiments.settings import SECTIONS, described, is_of, kinds, tuples
 from expire_span.version import __version__
 
 FORMAT_VERSION = 2
@@ -36,7 +37,6 @@ PEER = "model.zip"
 _OURS = (CONFIG, MODEL, PEER, SUMMARY, CHECKPOINTS, ERROR, "video.mp4", "progress*.csv", "events.out.tfevents.*")
 _LIBRARIES = ("torch", "numpy", "gymnasium", "minigrid", "stable-baselines3", "sb3-contrib")
 """Whose versions a run's record has, of those that are installed."""
-_SECTIONS: dict[str, type[Any]] = {"env": EnvConfig, "core": CoreConfig, "agent": AgentConfig}
 
 
 @contextlib.contextmanager
@@ -265,14 +265,19 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
 
     Raises:
         KeyError: if a section is missing.
-        TypeError: for an unknown setting.
+        TypeError: for an unknown setting, or a value that it can't have.
     """
-    sections = {name: kind(**_tuples(values[name])) for name, kind in _SECTIONS.items()}
-    return TrainConfig(**{**_tuples(values), **sections})
+    sections = {name: kind(**_checked(values[name], kind)) for name, kind in SECTIONS.items()}
+    top = {name: value for name, value in values.items() if name not in SECTIONS}
+    return TrainConfig(**_checked(top, TrainConfig), **sections)
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def _checked(values: dict[str, Any], section: type[Any]) -> dict[str, Any]:
+    known = kinds(section)
+    for name, value in values.items():
+        if name in known and not is_of(value, known[name]):
+            raise TypeError(f"{name} {value!r} must be {described(known[name])}")
+    return tuples(values)
 
 
 def check_is_ours(run_dir: Path) -> None:
@@ -306,7 +311,7 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
     with user_errors(ValueError, prefix=f"{path} can't be loaded: "):
         changed = {}
         if slots is not None:
-            if config.core.memory not in ("expiring", "transformer-xl"):
+            if config.core.memory not in ("expire-span", "transformer-xl"):
                 raise UserError(f"--slots {slots}: {run_dir} has a core without slots ({config.core.memory})")
             kwargs = policy_kwargs_from_tree(tree) | {"slots": slots}
             if kwargs.get("spans") == "fixed":

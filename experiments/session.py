@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointError, CheckpointSeries
-from envs.faults import EnvironmentFault
 from experiments import runs
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
-from experiments.errors import UserError, one_line, say, user_errors
+from experiments.errors import UserError, say, user_errors
 from experiments.model import build_model
+from experiments.settings import flag_of
 
 MAY_CHANGE = {
     *("total_timesteps", "stop_at_success", "device", "torch_threads", "checkpoint_every", "keep_checkpoints"),
@@ -44,26 +43,12 @@ def default_run_dir(config: TrainConfig) -> str:
     return f"runs/{name}-seed{config.seed}"
 
 
-def _envs(config: TrainConfig, device: torch.device) -> VecEnv:
-    """The environments. Raises a `UserError` whatever is wrong with them: they are the user's."""
-    try:
-        return training_envs(config.env, config.seed, device)
-    except UserError:
-        raise
-    except Exception as error:
-        told = one_line(error)
-        if not isinstance(error, EnvironmentFault):
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            told = f"{type(error).__name__}: {told} ({where.filename}, line {where.lineno})"
-        raise UserError(f"{config.env.env_id} can't be made: {told}") from error
-
-
 def new_session(config: TrainConfig) -> Session:
     """A training from scratch. Raises a `UserError` for anything that can't be."""
     run_dir = Path(config.run_dir or default_run_dir(config))
     runs.prepare(run_dir, config.overwrite)
     device = runs.check_device(config.device)
-    vec_env = _envs(config, device)
+    vec_env = training_envs(config.env, config.seed, device)
     try:
         model = build_model(config, vec_env, device)
     except BaseException:
@@ -96,8 +81,7 @@ def resumed_session(config: TrainConfig) -> Session:
     before = runs.read_config(run_dir)
     runs.check_is_ours(run_dir)
     for name in changed_settings(before, config):
-        flag = name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
-        raise UserError(f"--{flag} can't change when going on with {run_dir}: leave it out, or train anew")
+        raise UserError(f"{flag_of(name)} can't change when going on with {run_dir}: leave it out, or train anew")
     device = runs.check_device(config.device)
     checkpoints = CheckpointSeries(run_dir / runs.CHECKPOINTS)
     if not checkpoints.steps():
@@ -111,7 +95,7 @@ def resumed_session(config: TrainConfig) -> Session:
         say(f"note: a newer checkpoint is passed over: {reason}")
     if newest.step >= config.total_timesteps:
         raise UserError(f"{run_dir} has done {newest.step} steps already: give --total-timesteps above that")
-    vec_env = _envs(config, device)
+    vec_env = training_envs(config.env, config.seed, device)
     try:
         with user_errors(ValueError, prefix=f"{newest.path}: "):
             model, note = ExpireSpanPPO.resume(newest.tree, vec_env, device)

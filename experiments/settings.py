@@ -36,6 +36,11 @@ def is_of(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
+def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with tuples in place of lists, as settings have them: JSON knows lists alone."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def described(kind: Any) -> str:
     """A setting's type in words, for an error message: `a whole number or None`."""
     origin, arguments = get_origin(kind), get_args(kind)
@@ -52,6 +57,11 @@ def described(kind: Any) -> str:
 def setting(config: TrainConfig, name: str) -> Any:
     """The value of a setting of one of the sections."""
     return getattr(getattr(config, _section_of(name)), name)
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting, with or without its section before it: `--env` of `env.env_id`."""
+    return "--" + name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
 
 
 def with_settings(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:

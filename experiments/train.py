@@ -11,7 +11,7 @@ import torch
 
 from agents.checkpoint import CheckpointError, folder_lock
 from experiments import runs
-from experiments.callbacks import Checkpoints, OurCallback, StopRequest, mean_return, stop_on_signals, success_rate
+from experiments.callbacks import Checkpoints, OurCallback, StopRequest, stop_on_signals, training_facts
 from experiments.config import TrainConfig
 from experiments.environments import untested_arguments
 from experiments.errors import say, user_errors
@@ -41,12 +41,8 @@ def run_session(session: Session, request: StopRequest, *more: OurCallback) -> d
             checkpoints.save()
         summary = {
             "stopped_by": reason,
-            "timesteps": model.num_timesteps,
-            "seconds": round(seconds, 1),
+            **training_facts(model, seconds),
             "steps_per_second": round((model.num_timesteps - first) / seconds, 1),
-            "training_success_rate": success_rate(model),
-            "training_mean_return": mean_return(model),
-            "live_memories": model.memory_statistics.get("live_memories"),
         }
         runs.write_json(run_dir / runs.SUMMARY, summary)
         return summary

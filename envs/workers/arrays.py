@@ -9,12 +9,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 
-from envs.shapes import check_shape, parts_of
+from envs.shapes import KINDS, SIMPLE, check_shape, parts_of
 
-_SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-_KINDS = "Box, Discrete, MultiDiscrete or MultiBinary"
 _ALIGNMENT = 64
 _NOW, _FINAL = "/", "!"
 """What names of parts of observations begin with, of those after a step and of an episode's last."""
@@ -90,14 +87,14 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any]) -> None:
     Raises:
         ValueError: In one line, for spaces that aren't among those of `SharedArrays`.
     """
-    if not isinstance(actions, _SIMPLE):
-        raise ValueError(f"{type(actions).__name__} actions can't be shared between processes, only {_KINDS}")
+    if not isinstance(actions, SIMPLE):
+        raise ValueError(f"{type(actions).__name__} actions can't be shared between processes, only {KINDS}")
     for name, part in parts_of(observations).items():
-        if not isinstance(part, _SIMPLE):
+        if not isinstance(part, SIMPLE):
             where = f" in {name!r}" if name else ""
             raise ValueError(
                 f"{type(part).__name__} observations{where} can't be shared between processes, "
-                f"only {_KINDS}, or a flat Dict of these"
+                f"only {KINDS}, or a flat Dict of these"
             )
 
 

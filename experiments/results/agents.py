@@ -17,7 +17,7 @@ PLAIN = "lstm-plain"
 """An LSTM whose output isn't normalised, as PyTorch and sb3-contrib have it."""
 
 _MEMORIES: Mapping[str, Memory] = {
-    "expire-span": "expiring",
+    "expire-span": "expire-span",
     "transformer-xl": "transformer-xl",
     "lstm": "lstm",
     PLAIN: "lstm",
@@ -50,7 +50,7 @@ def config_of(agent: str, task: ResultsTask) -> TrainConfig:
     if agent in _BUDGETS:
         return with_settings(task.config, {"memory_budget_end": float(_BUDGETS[agent])})
     memory = _MEMORIES.get(agent, "transformer-xl")
-    if memory == "expiring":
+    if memory == "expire-span":
         return task.config
     # Where nothing expires, the count of all is the age, which carries over to longer ways as it is; with matches
     # alone a Transformer-XL turned right half the time where it had always done (`experiments/LOG.md`).

@@ -56,9 +56,7 @@ def _check(config: ResultsConfig) -> None:
     """Raises a `UserError` for a number out of its range, or what this machine hasn't got."""
     if importlib.util.find_spec("fcntl") is None:
         raise UserError("results needs fcntl, which isn't there: take Linux or macOS")
-    for name, value in (("workers", config.workers), ("torch-threads", config.torch_threads)):
-        if value < 1:
-            raise UserError(f"--{name} {value}: must be at least 1")
+    config.check()
     if not config.seeds:
         raise UserError("--seeds needs a seed, or several")
     if config.list_ and config.report:

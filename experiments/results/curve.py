@@ -1,9 +1,9 @@
 """What a training logged, with the device time it took, and few points of it."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.progress_log import read_rows
 from experiments.results import cue_spans
 
 COLUMNS = {
@@ -20,7 +20,7 @@ COLUMNS = {
 """What is kept of a log, and its columns."""
 POINTS = 100
 """Of a kept curve, at most."""
-_STEPS, _SECONDS, _EPISODES = "time/total_timesteps", "time/time_elapsed", "rollout/episodes"
+_EPISODES = "rollout/episodes"
 
 
 class Point(NamedTuple):
@@ -28,46 +28,27 @@ class Point(NamedTuple):
 
     steps: int
     seconds: float
-    """Of all sessions so far."""
+    """Of all sessions so far, what was done twice included."""
     values: dict[str, float | None]
     """By the names of `COLUMNS`."""
     episodes: int | None = None
     """That success rate and mean return are of; None in a log that doesn't say."""
 
 
-class Log(NamedTuple):
-    """What a training logged."""
+def read_points(run_dir: Path) -> list[Point]:
+    """The log of a run, of all its sessions. Empty if there is none.
 
-    points: list[Point]
-    """In order, without what a killed session did beyond the checkpoint from which the next one went on."""
-    seconds: float
-    """Of all sessions, that included."""
-
-
-def read_log(run_dir: Path) -> Log:
-    """The log of a run, of all its sessions. Empty if there is none."""
-    points: list[Point] = []
-    before = 0.0
-    for path in (run_dir / "progress.csv", *sorted(run_dir.glob("progress-*.csv"))):
-        session = _session(path, before) if path.is_file() else []
-        if session:
-            points = [point for point in points if point.steps < session[0].steps] + session
-            before = session[-1].seconds
-    return Log(points, before)
-
-
-def _session(path: Path, before: float) -> list[Point]:
-    with path.open(newline="") as file:
-        # Of a line that a killed process was writing, the last columns are missing.
-        rows = [row for row in csv.DictReader(file) if row.get(_STEPS) and None not in row.values()]
+    Raises:
+        UserError: if it can't be read, or is damaged.
+    """
     return [
         Point(
-            int(row[_STEPS]),
-            before + float(row[_SECONDS]),
-            {name: float(row[column]) if row.get(column) else None for name, column in COLUMNS.items()},
-            int(row[_EPISODES]) if row.get(_EPISODES) else None,
+            row.steps,
+            row.seconds,
+            {name: row.values.get(column) for name, column in COLUMNS.items()},
+            int(row.values[_EPISODES]) if _EPISODES in row.values else None,
         )
-        for row in rows
+        for row in read_rows(run_dir, (*COLUMNS.values(), _EPISODES))
     ]
 
 
@@ -94,11 +75,5 @@ def first_at(points: list[Point], name: str, goal: float, episodes: int) -> Poin
 
     One of fewer `episodes` doesn't count: where success ends an episode, those that end first are the successes.
     """
-    return next(
-        (
-            point
-            for point in points
-            if (point.values[name] or float("-inf")) >= goal and (point.episodes is None or point.episodes >= episodes)
-        ),
-        None,
-    )
+    counted = (point for point in points if point.episodes is None or point.episodes >= episodes)
+    return next((point for point in counted if (value := point.values[name]) is not None and value >= goal), None)

@@ -1,7 +1,6 @@
 """The cells of the matrix: which run each is, where its files lie, what settings make it that run."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,11 +110,6 @@ def settings_of(config: TrainConfig, definition: ResultsTask) -> dict[str, Any]:
     kept = {name: value for name, value in flat.items() if name not in _OF_NO_RUN}
     as_json: dict[str, Any] = json.loads(json.dumps(kept))
     return as_json
-
-
-def settings_hash(settings: dict[str, Any]) -> str:
-    """Sixteen hexadecimal digits that stand for these settings."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(now: dict[str, Any], before: dict[str, Any]) -> list[str]:

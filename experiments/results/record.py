@@ -20,7 +20,6 @@ class RunRecord:
     task: str
     agent: str
     seed: int
-    settings_hash: str
     settings: dict[str, Any]
     """By name, as `Cell.settings` has them."""
     git: dict[str, Any] | None
@@ -67,6 +66,7 @@ def read_record(path: Path) -> RunRecord:
         version = content.pop("format_version")
         if version != FORMAT_VERSION:
             raise UserError(f"{path} is of format {version}, this version reads {FORMAT_VERSION}: remove it")
+        content.pop("settings_hash", None)  # of before: the settings themselves are what is compared
         return RunRecord(**content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} isn't a result ({one_line(error)}): remove it, and run again") from None

@@ -17,9 +17,9 @@ from experiments.config import ResultsConfig, TrainConfig
 from experiments.errors import UserError, user_errors
 from experiments.results import recurrent_ppo
 from experiments.results.cue_spans import LogsSpansOfCue, has_cue
-from experiments.results.curve import first_at, read_log, thinned
+from experiments.results.curve import first_at, read_points, thinned
 from experiments.results.judgement import judged
-from experiments.results.matrix import Cell, differences, settings_hash, settings_of
+from experiments.results.matrix import Cell, differences, settings_of
 from experiments.results.record import RunRecord, write_record
 from experiments.session import Session, make_room, new_session, resumed_session
 from experiments.train import run_session
@@ -108,7 +108,7 @@ def _train_ours(cell: Cell, settings: TrainConfig, request: StopRequest, command
 
 def _probes(cell: Cell) -> list[OurCallback]:
     """What is measured beside the training: of the expiring memory, how long cues live."""
-    if cell.config.core.memory != "expiring" or not has_cue(cell.config.env):
+    if cell.config.core.memory != "expire-span" or not has_cue(cell.config.env):
         return []
     return [LogsSpansOfCue(cell.config.env, max(1, cell.config.total_timesteps // MEASUREMENTS_A_RUN))]
 
@@ -155,28 +155,27 @@ def _peak(run_dir: Path) -> float | None:
 def _record(cell: Cell, evaluation: dict[str, Any]) -> RunRecord:
     """The result of a run that is trained and judged."""
     begun = json.loads((cell.run_dir / runs.CONFIG).read_text())["started"]
-    log = read_log(cell.run_dir)
+    points = read_points(cell.run_dir)
+    seconds = points[-1].seconds if points else 0.0
     steps = int(json.loads((cell.run_dir / runs.SUMMARY).read_text())["timesteps"])
     window = cell.config.agent.stats_window_size
-    learned = first_at(log.points, cell.definition.objective, cell.definition.goal, window)
-    settings = cell.settings()
+    learned = first_at(points, cell.definition.objective, cell.definition.goal, window)
     return RunRecord(
         task=cell.task,
         agent=cell.agent,
         seed=cell.seed,
-        settings_hash=settings_hash(settings),
-        settings=settings,
+        settings=cell.settings(),
         git=begun["git"],
         versions=begun["versions"],
         device_name=begun["device_name"],
         steps=steps,
-        seconds=round(log.seconds, 1),
-        steps_per_second=round(steps / max(log.seconds, 1.0), 1),
+        seconds=round(seconds, 1),
+        steps_per_second=round(steps / max(seconds, 1.0), 1),
         peak_memory_mib=_peak(cell.run_dir),
         goal_steps=learned.steps if learned else None,
         goal_seconds=round(learned.seconds, 1) if learned else None,
         slots=cell.config.core.slots_of_a_layer,
-        curve=thinned(log.points),
+        curve=thinned(points),
         evaluation={name: _finite(value) for name, value in evaluation.items()},
     )
 

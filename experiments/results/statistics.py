@@ -18,14 +18,13 @@ def interquartile_mean(values: Float[np.ndarray, "... seeds"]) -> Float[np.ndarr
 
 
 def bootstrap_interval(
-    values: Float[np.ndarray, "seeds ..."], resamples: int = RESAMPLES, seed: int = 0
+    values: Float[np.ndarray, "seeds ..."], resamples: int = RESAMPLES
 ) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]] | None:
     """The 95 % interval of the interquartile mean: quantiles of what resampled seeds give (percentile bootstrap).
 
     Args:
         values: a row for each seed, of one number or one for each point of a curve.
         resamples: how often as many seeds are drawn from them, with replacement. Default 10,000.
-        seed: of the drawing. The same one always gives the same interval.
 
     Returns:
         Lower and upper end; None of a single seed, which says nothing about others.
@@ -33,8 +32,8 @@ def bootstrap_interval(
     count = len(values)
     if count < 2:
         return None
-    # Curves of all points are of the same resampled seeds.
-    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    # The same interval every time, and curves of all points are of the same resampled seeds.
+    drawn = np.random.default_rng(0).integers(count, size=(resamples, count))
     means = interquartile_mean(np.moveaxis(values[drawn], 1, -1))
     low, high = np.quantile(means, [0.025, 0.975], axis=0)
     return low, high

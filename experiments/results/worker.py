@@ -15,7 +15,6 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from agents.checkpoint import CheckpointError, folder_lock
 from experiments import runs
@@ -25,6 +24,7 @@ from experiments.errors import UserError, one_line, print_warning, say
 from experiments.locks import Claims, alone
 from experiments.results.matrix import Cell, cells
 from experiments.results.run import run_cell
+from experiments.settings import tuples
 from experiments.workers import stop_at_end_of_input
 
 LOCK, CLAIMS = ".lock", ".working"
@@ -126,10 +126,7 @@ def line_of(job: Job) -> str:
 def _told(line: bytes) -> Job:
     """The inverse of `line_of`."""
     content = json.loads(line)
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content["config"].items()
-    }
-    return Job(ResultsConfig(**values), content["command"], content["stop_at"])
+    return Job(ResultsConfig(**tuples(content["config"])), content["command"], content["stop_at"])
 
 
 def main() -> int:

@@ -41,7 +41,7 @@ def _fitted_core(core: CoreConfig, searched: Collection[str]) -> dict[str, Any]:
     if "dim" in searched:
         unit = math.lcm(2, max(1, core.heads))
         moved["dim"] = unit * max(1, round(core.dim / unit))
-    if core.memory == "expiring" and core.slots <= core.ramp_length:
+    if core.memory == "expire-span" and core.slots <= core.ramp_length:
         if "ramp_length" in searched and core.slots > 1:
             moved["ramp_length"] = float(core.slots - 1)
         elif "slots" in searched:

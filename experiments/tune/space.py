@@ -192,9 +192,9 @@ def default_search(config: TrainConfig, fixed: Collection[str]) -> list[Dimensio
         Range("batch_size", max(1, rollout // 32), max(2, rollout // 2), log=True),
         Choice("dim", (max(2, core.dim // 2), core.dim, 2 * core.dim)),
     ]
-    if core.memory in ("expiring", "transformer-xl"):
+    if core.memory in ("expire-span", "transformer-xl"):
         dimensions.append(Range("slots", max(2, core.slots // 2), max(3, 2 * core.slots), log=True))
-    if core.memory == "expiring":
+    if core.memory == "expire-span":
         dimensions += [
             Range("max_span", core.max_span / 4, core.max_span * 2.0, log=True),
             Range("ramp_length", core.ramp_length / 4, core.ramp_length * 2.0, log=True),

@@ -24,7 +24,7 @@ from experiments.errors import UserError, one_line
 from experiments.locks import Claims, alone
 from experiments.runs import config_from_dict, write_json
 from experiments.session import changed_settings
-from experiments.settings import setting, with_settings
+from experiments.settings import flag_of, setting, with_settings
 from experiments.tune.fit import fitted
 from experiments.tune.journal import Journal
 from experiments.tune.space import parse_search, propose
@@ -80,10 +80,9 @@ def _check_same(config: TuneConfig, path: Path) -> None:
     changed += [name for name in _FIXED_IN_TRAIN if getattr(train, name) != getattr(config.train, name)]
     changed += [name for name in _FIXED if before[name] != (list(now[name]) if name == "search" else now[name])]
     for name in changed:
-        flag = name.rpartition(".")[2].replace("_", "-").replace("env-id", "env")
         raise UserError(
-            f"--{flag} can't change in a study, whose trials are compared: give the settings that {path} has, or take "
-            f"a new --study"
+            f"{flag_of(name)} can't change in a study, whose trials are compared: give the settings that {path} has, "
+            f"or take a new --study"
         )
 
 

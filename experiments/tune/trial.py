@@ -11,13 +11,7 @@ import torch
 from optuna import Trial
 
 from experiments import runs
-from experiments.callbacks import (
-    OurCallback,
-    StopRequest,
-    mean_return,
-    save,
-    success_rate,
-)
+from experiments.callbacks import OurCallback, StopRequest, mean_return, save, success_rate, training_facts
 from experiments.config import TrainConfig
 from experiments.environments import fresh_seeds
 from experiments.errors import UserError, one_line
@@ -114,11 +108,7 @@ def _run(trial: Trial, config: TrainConfig, episodes: int, request: StopRequest,
         ending = _train(session, trial, request)
         facts: dict[str, Any] = {
             "stopped_by": ending.state,
-            "timesteps": session.model.num_timesteps,
-            "seconds": round(time.monotonic() - began, 1),
-            "training_success_rate": success_rate(session.model),
-            "training_mean_return": mean_return(session.model),
-            "live_memories": session.model.memory_statistics.get("live_memories"),
+            **training_facts(session.model, time.monotonic() - began),
         }
     finally:
         session.vec_env.close()

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from experiments import video
 from experiments.cli import parse
-from experiments.config import TrainConfig
+from experiments.config import TrainConfig, TuneConfig
 from experiments.environments import check_spaces
 from experiments.errors import UserError
 from tests.experiments.conftest import TINY, Cli
@@ -68,6 +68,30 @@ def test_a_presets_arguments_belong_to_its_environment() -> None:
     given = parse(["train", "--preset", "corridor", "--env", "MiniGrid-MemoryS9-v0", "--env-args", "agent_view_size=3"])
     assert isinstance(given, TrainConfig)
     assert given.env.env_args == ("agent_view_size=3",)
+
+
+@pytest.mark.parametrize("command", [("train",), ("tune", "--study", "x")])
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (("--env-args", "agent_view_size=3"), ("agent_view_size=3",)),
+        (("--env-args=agent_view_size=3",), ("agent_view_size=3",)),
+        (("--env_args", "agent_view_size=3"), ("agent_view_size=3",)),
+        (("--env_args=agent_view_size=3",), ("agent_view_size=3",)),
+        (("--env-args", "agent_view_size=5", "max_steps=9"), ("agent_view_size=5", "max_steps=9")),
+        (("--env-args",), ()),
+        ((), ()),
+    ],
+)
+def test_arguments_that_equal_the_presets_are_kept_if_given(
+    command: tuple[str, ...], words: tuple[str, ...], kept: tuple[str, ...]
+) -> None:
+    """Would catch: an argument that the user typed for another environment, dropped since the preset's environment has
+    the same."""
+    parsed = parse([*command, "--preset", "memory-s9", "--env", "MiniGrid-MemoryS13Random-v0", *words])
+    config = parsed.train if isinstance(parsed, TuneConfig) else parsed
+    assert isinstance(config, TrainConfig)
+    assert config.env.env_args == kept
 
 
 @pytest.mark.parametrize(("words", "is_told"), [((), True), (("--env", "MiniGrid-MemoryS9-v0"), False)])

@@ -99,7 +99,8 @@ def test_config_survives_json() -> None:
 
 
 def test_pairs() -> None:
-    """Values that stay strings: `true` and `null` are JSON, not Python, and a bare word is neither."""
+    """Values that stay strings: `true` and `null` are JSON, not Python, and a bare word is neither. A traceback where
+    a literal can't be made."""
     words = ("a=3", "b=1e-3", "c=true", "d=None", "e=word", "f=[1, 2]", "g=null", "h=x=y")
     assert parse_pairs(words, "--x") == {
         **{"a": 3, "b": 1e-3, "c": True, "d": None, "e": "word", "f": [1, 2], "g": None, "h": "x=y"}
@@ -107,6 +108,9 @@ def test_pairs() -> None:
     for wrong in ("a", "=3", "a=", "a b=3", "3=a"):
         with pytest.raises(UserError, match="NAME=VALUE"):
             parse_pairs((wrong,), "--x")
+    # Braces around a dictionary are a set of it, which Python can't make: a TypeError. And what is nested too deeply.
+    for text in ('{{"pi": [64]}}', "{[]: 1}", 5000 * "[", 100_000 * "-" + "1", 100_000 * "[" + 100_000 * "]"):
+        assert parse_pairs((f"a={text}",), "--x") == {"a": text}
     assert merged(("a=1", "b=2"), ("b=3", "c=4"), "--x") == ("a=1", "b=3", "c=4")
 
 
@@ -163,3 +167,11 @@ def test_the_extractor_is_the_one_asked_for() -> None:
         for agent in (AgentConfig(), AgentConfig(extractor="minigrid"), AgentConfig(extractor="default"))
     ]
     assert chosen == [None, MiniGridExtractor, FlattenExtractor]
+
+
+def test_pooled_comes_beside_other_arguments_of_the_extractor() -> None:
+    """Would catch: `--pooled` that is lost where `--policy-args` has arguments of the extractor, or they by it."""
+    codes = spaces.Box(0, 10, (3, 3, 3), np.uint8)
+    agent = AgentConfig(pooled=True, policy_args=('features_extractor_kwargs={"embedding_dim": 8}',))
+    given = policy_kwargs(CoreConfig(), agent, codes)["features_extractor_kwargs"]
+    assert given == {"embedding_dim": 8, "pooled": True}

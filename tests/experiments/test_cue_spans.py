@@ -118,7 +118,7 @@ def test_measuring_changes_nothing() -> None:
     config = TrainConfig(
         env=CORRIDOR, core=CoreConfig(dim=16, depth=2, slots=16, max_span=20, ramp_length=4, initial_span=0.5)
     )
-    for memory in ("expiring", "lstm"):
+    for memory in ("expire-span", "lstm"):
         core = dataclasses.replace(config.core, memory=memory)
         model = build_model(
             dataclasses.replace(config, core=core), training_envs(CORRIDOR, 0, torch.device("cpu")), torch.device("cpu")

@@ -65,12 +65,12 @@ def test_mistakes(cli: Cli, trained: Path, run_copy: Path, tmp_path: Path) -> No
         ("a,b\n1,x\n", 1),
         ("time/total_timesteps,memory/span_mean\n64,3\n128,x\n", 2),
         ("time/total_timesteps,memory/span_mean\n64,3\nnan,4\n", 2),
-        ("memory/span_mean,time/total_timesteps\n3,64\n4,128\n4", 3),
+        ("memory/span_mean,time/total_timesteps\n3,64\n4,128\n4\n5,256\n", 3),
         (b"time/total_timesteps\n\xff\xfe\n", 1),
     ],
 )
 def test_a_damaged_log_is_one_line(cli: Cli, run_copy: Path, content: str | bytes, row: int) -> None:
-    """Would catch: a traceback for a log that something else wrote to, or that was cut off."""
+    """Would catch: a traceback for a log that something else wrote to."""
     path = run_copy / "progress.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     outcome = cli("curves", run_copy, "--output", run_copy / "curves.png")

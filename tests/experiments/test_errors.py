@@ -55,6 +55,15 @@ TRAINING = [
     (("--policy-args", "ramp_length=4"), ("--policy-args ramp_length=4: give it as --ramp-length",)),
     (("--policy-args", "activation_fn=ReLU"), ("activation_fn=ReLU: give it as --activation-fn",)),
     (("--net-arch", "4", "--policy-args", "net_arch=[8]"), ("--policy-args net_arch=[8]: give it as --net-arch",)),
+    (("--policy-args", 'net_arch={{"pi":[64]}}'), ('--policy-args net_arch={{"pi":[64]}}: must be a list of whole',)),
+    (("--policy-args", "net_arch=64"), ("--policy-args net_arch=64: must be a list of whole numbers from 1",)),
+    (("--policy-args", 'net_arch={"vf":[0]}'), ("must be a list of whole numbers from 1, or an object of such lists",)),
+    (("--policy-args", 'net_arch={"actor":[8]}'), ('as in net_arch={"pi": [64], "vf": [64]}',)),
+    (
+        ("--pooled", "--policy-args", 'features_extractor_kwargs={"pooled": False}'),
+        ("""--policy-args features_extractor_kwargs={"pooled": False}: give pooled as --pooled or --no-pooled""",),
+    ),
+    (("--policy-args", "features_extractor_kwargs=7"), ("must be an object, such as features_extractor_kwargs={",)),
     (("--policy-args", "core=gru"), ("--policy-args core=gru: give it as --memory",)),
     (("--policy-args", "optimizer_class=SGD"), ("optimizer_class=SGD: takes a class", "in Python alone")),
     (("--env", "CartPole-v1", "--policy", "CnnPolicy"), ("CNN",)),
@@ -149,6 +158,9 @@ def test_folders_that_are_no_run(run_copy: Path, tmp_path: Path, cli: Cli, comma
     check(cli(command, run_copy), "no format_version")
     config.write_text(json.dumps(record | {"config": record["config"] | {"no_such_setting": 1}}))
     check(cli(command, run_copy), "no_such_setting")
+    core = record["config"]["core"] | {"memory": "rnn"}
+    config.write_text(json.dumps(record | {"config": record["config"] | {"core": core}}))
+    check(cli(command, run_copy), "memory 'rnn' must be one of expire-span, transformer-xl", "or train anew")
     config.write_text("{")
     check(cli(command, run_copy), "isn't JSON")
     config.write_text(json.dumps(record))

@@ -107,7 +107,7 @@ def same(one: list[list[torch.Tensor]], other: list[list[torch.Tensor]]) -> bool
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-@pytest.mark.parametrize("memory", ["expiring", "transformer-xl", "none", "lstm", "gru"])
+@pytest.mark.parametrize("memory", ["expire-span", "transformer-xl", "none", "lstm", "gru"])
 def test_a_memory_written_in_place_is_one_that_is_copied(memory: Memory, deterministic: bool) -> None:
     """Catches: another step or another number than by `policy.act`, a memory of the episode before, and what was said
     of a step that changes with the next one's writing."""

@@ -16,7 +16,7 @@ from agents import checkpoint
 from experiments import growth, learning, runs
 from experiments.cli import main
 from tests.experiments.conftest import Cli
-from tests.experiments.faulty import flags, mend
+from tests.experiments.faulty import ID, flags, mend
 from tests.experiments.killed import FLAGS, STEPS, learned
 from tests.trees import equal
 
@@ -83,6 +83,24 @@ def test_an_environment_that_cannot_be_made(cli: Cli, tmp_path: Path) -> None:
     assert outcome.status == 2
     assert_told(re.sub(r"\(.*faulty\.py, line \d+\)", "(…/faulty.py, line 47)", outcome.err), tmp_path)
     assert not (tmp_path / "run").exists()
+
+
+def test_no_command_can_make_it(cli: Cli, tmp_path: Path) -> None:
+    """Would catch: the same told in one line by a training, and by a traceback everywhere else."""
+    run = tmp_path / "run"
+    args = ("--env-args", "fault=make", f"mended={tmp_path / 'mended'}")
+    (tmp_path / "mended").touch()
+    assert cli("train", *flags(tmp_path, "make"), "--total-timesteps", 64).status == 0
+    (tmp_path / "mended").unlink()
+    for words in (
+        ("evaluate", run),
+        ("record", run),
+        ("bench", "--env", ID, *args, "--device", "cpu"),
+    ):
+        outcome = cli(*words)
+        assert outcome.status == 2, words
+        assert len(outcome.err.splitlines()) == 1, outcome.err
+        assert f"{ID} can't be made: KeyError: 'no such level' (" in outcome.err
 
 
 def in_a_process(folder: Path, fault: str, *more: str, before: str = "") -> tuple[list[str], str]:

@@ -11,7 +11,7 @@ from experiments import callbacks, runs
 from experiments.callbacks import StopRequest
 from experiments.config import ResultsConfig
 from experiments.results import recurrent_ppo
-from experiments.results.curve import read_log
+from experiments.results.curve import read_points
 from experiments.results.matrix import Cell, cells
 from experiments.results.record import RunRecord, read_record
 from experiments.results.run import run_cell
@@ -116,7 +116,7 @@ def test_what_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert record.steps == STEPS, "each step was counted once"
     (again,) = json.loads((cell.run_dir / runs.CONFIG).read_text())["continued"]
     assert (again["timesteps"], "sb3-contrib" in again["versions"]) == (stopped, True)
-    assert [point.steps for point in read_log(cell.run_dir).points] == list(range(64, STEPS + 1, 64))
+    assert [point.steps for point in read_points(cell.run_dir)] == list(range(64, STEPS + 1, 64))
 
 
 def test_it_has_the_settings_of_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from experiments.settings import setting, with_settings
 from experiments.tune import command
 from experiments.tune.fit import fitted
 from experiments.tune.space import SEARCHABLE, default_search, parse_search, propose
+from tests.experiments import faulty
 from tests.experiments.conftest import TINY, Cli
 from tests.experiments.test_errors import check
 
@@ -106,8 +107,8 @@ WRONG = [
     ("learning_rate=0:1:log", ("must begin above 0",)),
     ("gamma=0.9:1.5", ("--gamma 1.5: must be between 0.0 and 1.0",)),
     ("gamma=0.9,-1", ("--gamma -1: must be between",)),
-    ("memory=1:2", ("memory is one of expiring, transformer-xl, lstm, gru, none", "memory=A,B,C")),
-    ("memory=expiring,rnn", ("'rnn' must be one of expiring",)),
+    ("memory=1:2", ("memory is one of expire-span, transformer-xl, lstm, gru, none", "memory=A,B,C")),
+    ("memory=expire-span,rnn", ("'rnn' must be one of expire-span",)),
     ("normalize_advantage=1,2", ("'1' must be true or false",)),
     ("slots=8", ("one value leaves nothing to search", "--slots 8")),
     ("slots=8,8", ("a value is given twice",)),
@@ -143,10 +144,10 @@ def test_wrong_search(cli: Cli, tmp_path: Path, word: str, said: tuple[str, ...]
 
 def test_search_words() -> None:
     """Catches: whole numbers searched as fractions, a None that becomes a word, dimensions that don't read back."""
-    words = ["learning-rate=1e-4:1:log", "slots=4:12", "segment_length=None,8", "memory=none,expiring", "gamma=0.9,1"]
+    words = ["learning-rate=1e-4:1:log", "slots=4:12", "segment_length=None,8", "memory=none,lstm", "gamma=0.9,1"]
     dimensions = parse_search(words, TrainConfig())
     assert list(map(str, dimensions)) == [
-        *("learning_rate=0.0001:1.0:log", "slots=4:12", "segment_length=None,8", "memory=none,expiring", "gamma=0.9,1")
+        *("learning_rate=0.0001:1.0:log", "slots=4:12", "segment_length=None,8", "memory=none,lstm", "gamma=0.9,1")
     ]
     assert parse_search(map(str, dimensions), TrainConfig()) == dimensions
 
@@ -476,6 +477,7 @@ def test_other_settings_or_another_folder(cli: Cli, tmp_path: Path) -> None:
         (("--search", "dim=8,16", "--search", "slots=4,8"), "--search counts once"),
         (("--policy-args", "no_such=1"), "no_such"),
         (("--env", "CartPole-v1", "--env-args", "max_episode_steps=9"), "--vec-env batched"),
+        (("--env", faulty.ID, "--env-args", "fault=make", "mended=none"), "can't be made: KeyError: 'no such level'"),
         (("--heads", "0"), "heads"),
         (("--gamma", "2"), "--gamma 2.0: must be between"),
     ],
@@ -557,7 +559,7 @@ WRONG_PRESETS = [
     ({"core": {"slotz": 3}}, "core has no setting 'slotz': did you mean slots?"),
     ({"core": {"slots": "3"}}, "core slots '3': must be a whole number"),
     ({"core": {"slots": True}}, "must be a whole number"),
-    ({"core": {"memory": "rnn"}}, "must be one of expiring, transformer-xl, lstm, gru, none"),
+    ({"core": {"memory": "rnn"}}, "must be one of expire-span, transformer-xl, lstm, gru, none"),
     ({"agent": {"net_arch": [8, "x"]}}, "must be a list, each a whole number or None"),
     ({"agent": {"gamma": 7}}, "--gamma 7: must be between"),
     ({"agent": []}, "agent must be an object"),

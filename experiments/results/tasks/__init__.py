@@ -20,7 +20,7 @@ from experiments.environments import make
 from experiments.errors import UserError, near_misses, user_errors
 from experiments.results import agents
 from experiments.results.task import Evaluation, ResultsTask
-from experiments.settings import described, is_of, kinds
+from experiments.settings import described, is_of, kinds, tuples
 
 
 def names() -> list[str]:
@@ -58,10 +58,9 @@ def _read(path: Path) -> ResultsTask:
     _check(path, "", arguments, kinds(ResultsTask))
     evaluation = record.get("evaluation", {})
     if not isinstance(evaluation, dict):
-        raise UserError(f"--tasks {path}: evaluation must be an object, such as {{'episodes': 100}}")
+        raise UserError(f'--tasks {path}: evaluation must be an object, such as {{"episodes": 100}}')
     _check(path, "evaluation ", evaluation, kinds(Evaluation))
-    evaluation = {name: tuple(value) if isinstance(value, list) else value for name, value in evaluation.items()}
-    judged = Evaluation(**evaluation)
+    judged = Evaluation(**tuples(evaluation))
     if judged.episodes < 1:
         raise UserError(f"--tasks {path}: evaluation episodes {judged.episodes}: must be at least 1")
     if judged.turns < 0:
@@ -79,17 +78,14 @@ def _read(path: Path) -> ResultsTask:
 def _read_own(path: Path, own: Any) -> dict[str, dict[str, Any]]:
     """The settings that agents have of their own, lists as tuples."""
     if not isinstance(own, dict) or not all(isinstance(values, dict) for values in own.values()):
-        raise UserError(f"--tasks {path}: own must be an object of agents, such as {{'lstm': {{'batch_size': 256}}}}")
+        raise UserError(f'--tasks {path}: own must be an object of agents, such as {{"lstm": {{"batch_size": 256}}}}')
     known = {name: kind for section in (CoreConfig, AgentConfig) for name, kind in kinds(section).items()}
     del known["memory"]  # which is what an agent is
     for agent, values in own.items():
         if agent not in agents.OWN:
             raise UserError(f"--tasks {path}: own has no agent {agent!r}: {near_misses(agent, agents.OWN)}")
         _check(path, f"own {agent} ", values, known)
-    return {
-        agent: {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        for agent, values in own.items()
-    }
+    return {agent: tuples(values) for agent, values in own.items()}
 
 
 def _check(path: Path, where: str, values: dict[str, Any], known: Mapping[str, Any]) -> None:
