@@ -354,6 +354,9 @@ class EvaluateConfig:
     slots: int | None = None
     """Slots a layer for the agent to act with, None for those it was trained with. One that has learned to keep few
     memories needs no more than those."""
+    max_steps: int | None = None
+    """Most steps of an episode: one that is cut off there counts as it stands. None waits for the end of each, which
+    some environments never come to."""
     json: Switch = False
     """Print one JSON object, and nothing else, on standard output."""
     n_envs: int = 16

@@ -22,6 +22,12 @@ class TrainingFault(UserError):
     status = 1
 
 
+class ActingFault(UserError):
+    """Episodes were under way, and the environment failed."""
+
+    status = 1
+
+
 def one_line(error: BaseException) -> str:
     """The message of an exception, on one line; its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

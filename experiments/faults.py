@@ -1,4 +1,4 @@
-"""How a training that failed is told of: one line for the user, the traceback in the run folder."""
+"""How a training that failed is told of: one line for the user, the traceback in the run folder. How episodes are."""
 
 import errno
 import re
@@ -12,7 +12,7 @@ import torch
 
 from agents.checkpoint import CheckpointError, CheckpointSeries
 from envs.faults import EnvironmentFault
-from experiments.errors import TrainingFault, UserError, one_line
+from experiments.errors import ActingFault, TrainingFault, UserError, one_line
 from experiments.runs import CHECKPOINTS, ERROR
 
 _TOLD = (CheckpointError, EnvironmentFault, FloatingPointError, UserError)
@@ -39,6 +39,15 @@ def ended_by(error: Exception, run_dir: Path, timesteps: int, device: torch.devi
     steps = CheckpointSeries(run_dir / CHECKPOINTS).steps()
     left = f"go on from step {steps[0]:,} with --resume {run_dir}" if steps else "there is no checkpoint yet"
     return TrainingFault(f"stopped after {timesteps:,} steps: {_told(error, run_dir, device)}; {left}{details}")
+
+
+@contextmanager
+def acting() -> Iterator[None]:
+    """Within this block an agent acts and doesn't learn: an environment that fails is told in one line."""
+    try:
+        yield
+    except (EnvironmentFault, FloatingPointError) as error:
+        raise ActingFault(one_line(error)) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

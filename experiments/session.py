@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents import ExpireSpanPPO
 from agents.checkpoint import CheckpointError, CheckpointSeries
-from envs.faults import EnvironmentFault
+from envs.faults import FAULTS, EnvironmentFault, told
 from experiments import runs
 from experiments.config import TrainConfig
 from experiments.environments import training_envs
@@ -50,12 +49,9 @@ def _envs(config: TrainConfig, device: torch.device) -> VecEnv:
         return training_envs(config.env, config.seed, device)
     except UserError:
         raise
-    except Exception as error:
-        told = one_line(error)
-        if not isinstance(error, EnvironmentFault):
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            told = f"{type(error).__name__}: {told} ({where.filename}, line {where.lineno})"
-        raise UserError(f"{config.env.env_id} can't be made: {told}") from error
+    except FAULTS as error:
+        said = one_line(error) if isinstance(error, EnvironmentFault) else told(error)
+        raise UserError(f"{config.env.env_id} can't be made: {said}") from error
 
 
 def new_session(config: TrainConfig) -> Session:
