@@ -7,6 +7,7 @@ trains until the fault, mends it, and goes on with the training.
 
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -117,6 +118,8 @@ def fail(fault: str, mended: Path) -> None:
                     return
         case "full disk, by a limit":
             resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        case "no folder":
+            shutil.rmtree(mended.parent / "run")
         case "little memory":
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, resource.RLIM_INFINITY))

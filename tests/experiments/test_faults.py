@@ -163,6 +163,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert_told(without_notes(errors).replace("File too large", "No space left on device"), tmp_path)
 
 
+def test_a_folder_that_is_taken_away(cli: Cli, tmp_path: Path) -> None:
+    """Would catch: a traceback of TensorBoard's thread, or a path in bytes, where the run folder can't be written any
+    more."""
+    outcome = cli("train", *flags(tmp_path, "no folder"))
+    assert outcome.status == 1
+    assert_told(outcome.err, tmp_path)
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")
 def test_too_little_memory(tmp_path: Path) -> None:
     """Would catch: PyTorch's inner words, or a run that can't go on, where an update needs more than there is."""
