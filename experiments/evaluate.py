@@ -1,8 +1,6 @@
 """`expire-span evaluate`."""
 
-import contextlib
 import json
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +20,7 @@ from experiments.environments import CUT_OFF, fresh_seeds, seeded_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary, turns_taken
 from experiments.errors import UserError, say, user_errors
 from experiments.faults import acting
+from experiments.output import kept_for_the_result
 
 MOST_SLOTS = 100_000
 """That an agent can be given to act with."""
@@ -180,7 +179,7 @@ def evaluate(config: EvaluateConfig) -> int:
         raise UserError(f"--slots {config.slots}: must be between 1 and {MOST_SLOTS}")
     check_within("torch-threads", config.torch_threads, 1, MOST_THREADS)
     torch.set_num_threads(config.torch_threads)
-    with contextlib.redirect_stdout(sys.stderr):  # what an environment prints isn't the result
+    with kept_for_the_result():
         result = _result(config, seeds)
     print(json.dumps(result, allow_nan=False, default=str) if config.json else "\n".join(_lines(result)))
     return 0
