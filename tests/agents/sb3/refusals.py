@@ -4,8 +4,10 @@ import io
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -63,6 +65,27 @@ REFUSALS = {
         _with(policy_kwargs={"lstm_hidden_size": 8}),
         ValueError,
         "neither the policy nor its core expire-span has an argument lstm_hidden_size; the core has dim",
+    ),
+    "`policy_kwargs` with a name misspelt": Refusal(
+        _with(policy_kwargs={"slot": 5}), ValueError, "has an argument slot; did you mean slots? The core has dim"
+    ),
+    "`policy_kwargs` with an argument of the agent": Refusal(
+        _with(policy_kwargs={"segment_length": 8}),
+        ValueError,
+        "segment_length is an argument of the agent itself, outside of policy_kwargs",
+    ),
+    '`policy_kwargs` with `activation_fn="relu"`, a word': Refusal(
+        _with(policy_kwargs={"activation_fn": "relu"}), ValueError, "must be a class, such as torch.nn.ReLU"
+    ),
+    "a class, or a function, that makes environments": Refusal(
+        lambda: ExpireSpanPPO("MlpPolicy", CartPoleEnv),  # type: ignore[arg-type]
+        ValueError,
+        "env is a type that makes environments: make one first, env=CartPoleEnv(...)",
+    ),
+    "a vector environment of Gymnasium's": Refusal(
+        lambda: ExpireSpanPPO("MlpPolicy", gym.make_vec("CartPole-v1", 2)),  # type: ignore[arg-type]
+        ValueError,
+        "use one of Stable-Baselines3's: make_vec_env(...) or DummyVecEnv([...])",
     ),
     '`policy="MlpLstmPolicy"`': Refusal(
         _with(policy="MlpLstmPolicy"),
