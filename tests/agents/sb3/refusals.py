@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents import ExpireSpanPPO
+from agents.space_checks import check_environment
 from tests.agents.sb3.models import ROLLOUT, clocks, tiny
 from tests.agents.worlds import ClockEnv, box
 
@@ -78,12 +79,12 @@ REFUSALS = {
         _with(policy_kwargs={"activation_fn": "relu"}), ValueError, "must be a class, such as torch.nn.ReLU"
     ),
     "a class, or a function, that makes environments": Refusal(
-        lambda: ExpireSpanPPO("MlpPolicy", CartPoleEnv),  # type: ignore[arg-type]
+        lambda: check_environment(CartPoleEnv),  # which an agent's signature refuses before, in tests
         ValueError,
         "env is a type that makes environments: make one first, env=CartPoleEnv(...)",
     ),
     "a vector environment of Gymnasium's": Refusal(
-        lambda: ExpireSpanPPO("MlpPolicy", gym.make_vec("CartPole-v1", 2)),  # type: ignore[arg-type]
+        lambda: check_environment(gym.make_vec("CartPole-v1", 2)),
         ValueError,
         "use one of Stable-Baselines3's: make_vec_env(...) or DummyVecEnv([...])",
     ),
