@@ -11,26 +11,27 @@ from torch import Tensor
 from agents.loss import LossParts
 
 
-def check_finite(numbers: Any, what: str, step: int, first: int = 0) -> None:
+def check_finite(numbers: Any, what: str, step: int, first: int = 0, of: str = "the rollout") -> None:
     """Looks at what environments gave; whole numbers are always finite.
 
     Args:
         numbers: an array, environments in dimension 0, or a dictionary of such.
         what: they are, for errors.
-        step: of the rollout that they came with, for errors; 0 is what it begins with.
+        step: that they came with, for errors; 0 is what it begins with.
         first: the number of the first environment, for errors.
+        of: what the step is of, for errors.
 
     Raises:
         FloatingPointError: for NaN or an infinity, naming environment, step and, of a dictionary, the key.
     """
     if isinstance(numbers, dict):
         for key, part in numbers.items():
-            check_finite(part, f"{what} {key!r}", step, first)
+            check_finite(part, f"{what} {key!r}", step, first, of)
     elif numbers.dtype.kind == "f" and not (finite := np.isfinite(numbers)).all():
         environment = int(np.argwhere(~finite)[0, 0])
         number = numbers[environment][~finite[environment]].flat[0]
         raise FloatingPointError(
-            f"environment {first + environment} gave {number} as {what} at step {step} of the rollout; rewards and "
+            f"environment {first + environment} gave {number} as {what} at step {step} of {of}; rewards and "
             f"observations must be finite"
         )
 

@@ -134,6 +134,8 @@ class ExpireSpanActorCriticPolicy(ActorCriticPolicy):
         of_core = {name: kwargs.pop(name) for name in kwargs.keys() - _OF_SB3.keys()}
         self._make_core = core_maker(core, of_core)
         self.core_kwargs: dict[str, Any] = {"core": core, **self._make_core.keywords}
+        if not callable(activation := kwargs.get("activation_fn", nn.Tanh)):
+            raise ValueError(f"activation_fn={activation!r} must be a class, such as torch.nn.ReLU")
         for width in _widths(net_arch or []):
             check_size("net_arch", width)
         if features_extractor_class is None:

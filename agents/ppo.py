@@ -39,7 +39,7 @@ from agents.rollout import SegmentRolloutBuffer, fit_segments, segments_of
 from agents.saving.model import model_from_tree, model_to_tree, restore_parameters
 from agents.saving.place import load_tree, save_tree
 from agents.saving.training import resume_training, training_to_tree
-from agents.space_checks import check_numbers, check_observed, check_spaces
+from agents.space_checks import check_environment, check_numbers, check_observed, check_spaces
 from agents.span_coefficient import coefficient, default_budget
 from agents.tensor_rollout import TensorRollout, tensor_env_of
 
@@ -217,6 +217,7 @@ class ExpireSpanPPO(OnPolicyAlgorithm):
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         if not isinstance(env, VecEnv):
+            check_environment(env)
             check_numbers(env.observation_space)
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 

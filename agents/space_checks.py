@@ -38,6 +38,27 @@ def check_spaces(observations: gym.Space[Any], actions: gym.Space[Any], nature_c
             )
 
 
+def check_environment(env: Any) -> None:
+    """Refuses what makes environments, or isn't one of those that Stable-Baselines3 steps.
+
+    Args:
+        env: what was given as an environment, unless it's a `VecEnv`.
+
+    Raises:
+        ValueError: for these, with what would be right.
+    """
+    if isinstance(env, gym.vector.VectorEnv):
+        raise ValueError(
+            f"env is a {type(env).__name__}, a vector environment of Gymnasium's; use one of Stable-Baselines3's: "
+            f"make_vec_env(...) or DummyVecEnv([...])"
+        )
+    if isinstance(env, type) or (callable(env) and not isinstance(env, gym.Env)):
+        name = getattr(env, "__name__", "env")
+        raise ValueError(f"env is a {type(env).__name__} that makes environments: make one first, env={name}(...)")
+    if not hasattr(env, "observation_space"):
+        raise ValueError(f"env is of type {type(env).__name__}, and no environment: it has no observation_space")
+
+
 def check_numbers(observations: gym.Space[Any]) -> None:
     """Refuses observations that aren't numbers, before Stable-Baselines3 fails on them with a `TypeError`.
 

@@ -1,24 +1,43 @@
 """Environments that fail, told by their number. Nothing of PyTorch is imported here: workers import this."""
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+
+FAULTS = (Exception, SystemExit)
+"""What environments raise: `sys.exit()` in one isn't the user's wish to end the program."""
 
 
 class EnvironmentFault(RuntimeError):
     """An environment raised, hung or died. The message is one line that names it; notes have the traceback."""
 
 
-def fault_of(number: int | None, kind: str, message: str) -> EnvironmentFault:
+class Unfit(ValueError):
+    """What an environment gave can't be used. The message says what it is, and what it must be."""
+
+
+def told(error: BaseException) -> str:
+    """What an environment raised, in one line: its type, its message, and where it was raised."""
+    message = " ".join(str(error).split())
+    if isinstance(error, Unfit):  # raised by us: the place isn't the user's
+        return message
+    said = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    for frame in traceback.extract_tb(error.__traceback__)[-1:]:
+        said += f" ({frame.filename}, line {frame.lineno})"
+    return said
+
+
+def fault_of(number: int | None, said: str) -> EnvironmentFault:
     """What an environment raised, as its fault.
 
     Args:
         number: which one; None where that isn't known.
-        kind: name of the exception's type.
-        message: of the exception.
+        said: what `told` said of it.
     """
-    where = "" if number is None else f"environment {number}: "
-    return EnvironmentFault(f"{where}{kind}: {' '.join(message.split())}")
+    return EnvironmentFault(said if number is None else f"environment {number}: {said}")
 
 
 class NumberedFaults(gym.Wrapper[Any, Any, Any, Any]):
@@ -33,16 +52,31 @@ class NumberedFaults(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._number = number
 
+    @contextmanager
+    def _numbered(self) -> Iterator[None]:
+        try:
+            yield
+        except FAULTS as error:
+            raise fault_of(self._number, told(error)) from error
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The environment's own reset."""
-        try:
+        with self._numbered():
             return self.env.reset(seed=seed, options=options)
-        except Exception as error:
-            raise fault_of(self._number, type(error).__name__, str(error)) from error
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """The environment's own step."""
-        try:
+        try:  # not `with`, which takes longer than some steps
             return self.env.step(action)
-        except Exception as error:
-            raise fault_of(self._number, type(error).__name__, str(error)) from error
+        except FAULTS as error:
+            raise fault_of(self._number, told(error)) from error
+
+    def get_wrapper_attr(self, name: str) -> Any:
+        """An attribute; of the methods that agents act by, one that raises likewise."""
+        found = super().get_wrapper_attr(name)
+        return self._numbered()(found) if name == "action_masks" and callable(found) else found
+
+    def render(self) -> Any:
+        """The environment's own picture."""
+        with self._numbered():
+            return self.env.render()

@@ -1,5 +1,5 @@
 """Observations of another shape than their space's: kept beside others, they would be said to fit nowhere, or be
-repeated until they fit. Nothing of PyTorch is imported here: workers import this."""
+repeated until they fit; and rewards that are no number. Nothing of PyTorch is imported here: workers import this."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
+from envs.faults import Unfit
 
 SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 KINDS = "Box, Discrete, MultiDiscrete or MultiBinary"
@@ -23,12 +25,28 @@ def check_shape(observation: Any, wanted: tuple[int, ...], name: str = "") -> No
     """Looks at an observation, or a part of one. A bare number may stand for an array of one number.
 
     Raises:
-        ValueError: For another shape than is wanted.
+        Unfit: For another shape than is wanted.
     """
     shape = np.shape(observation)
     if shape != wanted and (shape, math.prod(wanted)) != ((), 1):
         what = f"an observation's {name!r}" if name else "an observation"
-        raise ValueError(f"{what} is of shape {shape}, its space of {wanted}")
+        raise Unfit(f"{what} is of shape {shape}, its space of {wanted}")
+
+
+def as_number(reward: Any) -> float:
+    """A reward as a number; an array without a dimension is one.
+
+    Raises:
+        Unfit: For anything else.
+    """
+    shape = getattr(reward, "shape", ())
+    if shape != ():
+        raise Unfit(f"the reward is an array of shape {tuple(shape)}; it must be a number")
+    try:
+        return float(reward)
+    except (TypeError, ValueError):
+        kind = "None" if reward is None else type(reward).__name__
+        raise Unfit(f"the reward is {kind}; it must be a number") from None
 
 
 class ShapesChecked(gym.Wrapper[Any, Any, Any, Any]):

@@ -3,6 +3,8 @@
 import difflib
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -228,7 +230,9 @@ def _find_spec(env_id: str) -> EnvSpec:
             importlib.import_module(module)
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-                raise ValueError(f"no module {module!r} to import for the environment {env_id!r}") from error
+                raise ValueError(
+                    f"no module {module!r} to import for the environment {env_id!r}; {_where_to_look(module, name)}"
+                ) from error
             said = " ".join(f"{type(error).__name__}: {error}".split())
             raise ValueError(f"importing {module!r} for the environment {env_id!r} failed: {said}") from error
     spec = gym.registry.get(name)
@@ -238,6 +242,15 @@ def _find_spec(env_id: str) -> EnvSpec:
         hint = f"did you mean {' or '.join(near)}?" if near else known
         raise ValueError(f"no environment {name!r}; {hint}")
     return spec
+
+
+def _where_to_look(module: str, name: str) -> str:
+    """What to try where a module isn't found."""
+    if module.endswith(".py"):
+        return f"leave out .py: {module.removesuffix('.py')}:{name}"
+    here = os.getcwd()
+    folder = f"the working directory, {here}, and in " if {"", here} & set(sys.path) else ""
+    return f"looked for in {folder}the folders of installed packages"
 
 
 def _near_misses(name: str, known: Iterable[str]) -> list[str]:

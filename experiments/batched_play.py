@@ -115,6 +115,7 @@ class _Game:
                 steps=steps,
                 live_memories=None if live is None else live[i] / steps,
                 success=success,
+                cut_off=False,
                 **{name: int(values[i]) for name, values in said.items()},
             )
             for i, (reward, steps, success) in enumerate(

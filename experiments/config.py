@@ -292,8 +292,6 @@ class TrainConfig:
             raise UserError(
                 f"--seed {self.seed}: with --n-envs added it must not exceed 10**9, where evaluation begins"
             )
-        if not self.agent.learning_rate > 0:
-            raise UserError(f"--learning-rate {self.agent.learning_rate}: must be above 0")
         if not 0 < self.env.env_timeout < math.inf:
             raise UserError(f"--env-timeout {self.env.env_timeout}: must be a number of seconds above 0")
         for section in (self, self.core, self.agent):
@@ -306,6 +304,9 @@ class TrainConfig:
         for width in self.agent.net_arch or ():
             if width < 1:
                 raise UserError(f"--net-arch {width}: the width of a layer must be at least 1")
+
+
+_ABOVE_0 = {"learning-rate", "max-span", "ramp-length", "ramp-power"}
 
 
 def check_within(flag: str, value: float, low: float, high: float = LARGEST) -> None:
@@ -347,9 +348,11 @@ def _is_net_arch(value: Value) -> bool:
 
 
 def _check_float(flag: str, value: float) -> None:
-    """No setting means anything infinite or below 0."""
+    """No setting means anything infinite or below 0, and some nothing at 0."""
     if not math.isfinite(value):
         raise UserError(f"--{flag} {value}: must be a finite number")
+    if flag in _ABOVE_0 and not value > 0:
+        raise UserError(f"--{flag} {value}: must be above 0")
     if value < 0:
         raise UserError(f"--{flag} {value}: must be 0 or more")
 
@@ -373,6 +376,9 @@ class EvaluateConfig:
     slots: int | None = None
     """Slots a layer for the agent to act with, None for those it was trained with. One that has learned to keep few
     memories needs no more than those."""
+    max_steps: int | None = None
+    """Most steps of an episode: one that is cut off there counts as it stands. None waits for the end of each, which
+    some environments never come to."""
     json: Switch = False
     """Print one JSON object, and nothing else, on standard output."""
     n_envs: int = 16

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.wrappers import TransformObservation
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecTransposeImage
 
@@ -21,7 +19,7 @@ import envs
 from agents import space_checks
 from envs.batched import BatchedVecEnv, make_batched
 from envs.envpool_memory import EnvPoolVecEnv
-from envs.faults import EnvironmentFault, NumberedFaults
+from envs.faults import FAULTS, EnvironmentFault, NumberedFaults, told
 from envs.shapes import KINDS, SIMPLE, ShapesChecked, parts_of
 from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv
@@ -31,6 +29,8 @@ from experiments.errors import UserError, one_line, user_errors
 TRAINING_SEEDS = 10**9
 """Training's seeds lie below this, the fresh ones of evaluations from here on."""
 SEEDS_PER_EVALUATION = 10**6
+CUT_OFF = "expire_span.cut_off"
+"""In the last `info` of an episode that was cut off since nobody would wait longer."""
 
 
 def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
@@ -65,12 +65,9 @@ def _construction_of(env_id: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
-        told = one_line(error)
-        if not isinstance(error, EnvironmentFault):
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            told = f"{type(error).__name__}: {told} ({where.filename}, line {where.lineno})"
-        raise UserError(f"{env_id} can't be made: {told}") from error
+    except FAULTS as error:
+        said = one_line(error) if isinstance(error, EnvironmentFault) else told(error)
+        raise UserError(f"{env_id} can't be made: {said}") from error
 
 
 def _look_in_working_directory() -> None:
@@ -152,12 +149,21 @@ def training_envs(env: EnvConfig, seed: int, device: torch.device | str = "cpu")
 
 
 def _serial(env: EnvConfig, _: torch.device | str) -> VecEnv:
-    return DummyVecEnv([partial(_monitored, env, number) for number in range(env.n_envs)])
+    def maker(number: int) -> Callable[[], gym.Env[Any, Any]]:
+        return lambda: monitored(make(env), number)
+
+    return DummyVecEnv([maker(number) for number in range(env.n_envs)])
 
 
-def _monitored(env: EnvConfig, number: int) -> EpisodeStatistics:
+def monitored(env: gym.Env[Any, Any], number: int) -> NumberedFaults:
+    """An environment that agents can act in: its episodes are counted, and what goes wrong in it is told of it.
+
+    Args:
+        env: the environment.
+        number: which of those side by side it is.
+    """
     # Not Monitor, which keeps every episode for ever.
-    return EpisodeStatistics(NumberedFaults(ShapesChecked(make(env)), number))
+    return NumberedFaults(EpisodeStatistics(ShapesChecked(env)), number)
 
 
 def _subprocess(env: EnvConfig, _: torch.device | str) -> VecEnv:
@@ -187,31 +193,43 @@ _MAKERS: Mapping[str, Callable[[EnvConfig, torch.device | str], VecEnv]] = {
 
 
 class SeededEpisodes(gym.Wrapper[Any, Any, Any, Any]):
-    """Plays one episode for each of the given seeds, in order; after the last seed, that one over and over."""
+    """Plays one episode for each of the given seeds, in order; after the last seed, that one over and over.
 
-    def __init__(self, env: gym.Env[Any, Any], seeds: Sequence[int]) -> None:
+    Args:
+        env: the environment.
+        seeds: of its episodes.
+        max_steps: after so many steps an episode is cut off, as its last `info` says under `CUT_OFF`; None for never.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], seeds: Sequence[int], max_steps: int | None = None) -> None:
         super().__init__(env)
-        self._seeds = list(seeds)
-        self._next = 0
+        self._seeds, self._max_steps = list(seeds), max_steps
+        self._next, self._steps = 0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts the episode of the next seed; a seed given here is ignored."""
         seed = self._seeds[min(self._next, len(self._seeds) - 1)]
         self._next += 1
+        self._steps = 0
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """The environment's own step."""
-        return self.env.step(action)
+        """The environment's own step, the last one where that's how many there may be."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        if self._steps == self._max_steps and not (terminated or truncated):
+            truncated, info = True, {**info, CUT_OFF: True}
+        return observation, reward, terminated, truncated, info
 
 
-def seeded_envs(env: EnvConfig, shares: Sequence[Sequence[int]]) -> VecEnv:
-    """Environments side by side, the i-th of which plays the episodes of the seeds in `shares[i]`."""
+def seeded_envs(env: EnvConfig, shares: Sequence[Sequence[int]], max_steps: int | None = None) -> VecEnv:
+    """Environments side by side, the i-th of which plays the episodes of the seeds in `shares[i]`, of `max_steps`
+    steps at most."""
 
-    def maker(seeds: Sequence[int]) -> Callable[[], gym.Env[Any, Any]]:
-        return lambda: Monitor(SeededEpisodes(make(env), seeds))
+    def maker(number: int, seeds: Sequence[int]) -> Callable[[], gym.Env[Any, Any]]:
+        return lambda: monitored(SeededEpisodes(make(env), seeds, max_steps), number)
 
-    return DummyVecEnv([maker(seeds) for seeds in shares])
+    return DummyVecEnv([maker(number, seeds) for number, seeds in enumerate(shares)])
 
 
 def fresh_seeds(seed: int, episodes: int) -> list[int]:

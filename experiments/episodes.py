@@ -30,6 +30,8 @@ class Episode:
     """What the environment's `info["turns"]` said: decisions taken; None where it doesn't count the right ones."""
     correct_turns: int | None = None
     """Right ones among them, by its `info["correct_turns"]`."""
+    cut_off: bool = False
+    """Whether it hadn't ended by itself."""
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

@@ -1,12 +1,16 @@
 """Mistakes of the user, and warnings, told in one line."""
 
 import difflib
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar, TextIO
 
 PROGRAM = "expire-span"
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+"""Gymnasium's, which would be rubbish in a file; the line says already that it's a warning."""
 
 
 class UserError(Exception):
@@ -22,8 +26,16 @@ class TrainingFault(UserError):
     status = 1
 
 
+class ActingFault(UserError):
+    """Episodes were under way, and the environment failed."""
+
+    status = 1
+
+
 def one_line(error: BaseException) -> str:
     """The message of an exception, on one line; its type where it has none."""
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str | bytes):
+        return f"{error.strerror}: {os.fsdecode(error.filename)}"  # without the number, and never as bytes
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -88,4 +100,4 @@ def print_warning(
     """As `warnings.showwarning`, but on one line; other packages' inner affairs aren't the user's."""
     if issubclass(category, UserWarning) and "pkg_resources" not in str(message):
         text = one_line(message) if isinstance(message, Warning) else message
-        print(f"{PROGRAM}: warning: {text}", file=file or sys.stderr)
+        print(f"{PROGRAM}: warning: {_COLOURS.sub('', text)}", file=file or sys.stderr)

@@ -1,8 +1,6 @@
 """`expire-span evaluate`."""
 
-import contextlib
 import json
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,12 +12,15 @@ from stable_baselines3.common.vec_env import VecEnv
 import envs
 from agents import ExpireSpanPPO
 from agents.action_masks import get_action_masks, uses_masks
+from agents.finite import check_finite
 from experiments import pretrained, runs
 from experiments.acting import Actor, Acts, live_memories
 from experiments.config import MOST_THREADS, EnvConfig, EvaluateConfig, check_within
-from experiments.environments import fresh_seeds, seeded_envs
+from experiments.environments import CUT_OFF, fresh_seeds, seeded_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary, turns_taken
 from experiments.errors import UserError, say, user_errors
+from experiments.faults import acting
+from experiments.output import kept_for_the_result
 
 MOST_SLOTS = 100_000
 """That an agent can be given to act with."""
@@ -28,7 +29,12 @@ SAY_EVERY = 30.0
 
 
 def play(
-    model: ExpireSpanPPO, env: EnvConfig, seeds: Sequence[int], n_envs: int = 16, deterministic: bool = True
+    model: ExpireSpanPPO,
+    env: EnvConfig,
+    seeds: Sequence[int],
+    n_envs: int = 16,
+    deterministic: bool = True,
+    max_steps: int | None = None,
 ) -> list[Episode]:
     """Plays one episode for each seed.
 
@@ -41,13 +47,17 @@ def play(
         seeds: of the episodes, each used in the episode's reset.
         n_envs: environments side by side, at most one for each seed.
         deterministic: take the likeliest actions; else sample.
+        max_steps: of an episode, which is cut off then and counts as it stands; None plays each to its end.
 
     Returns:
         The episodes in the order of the seeds.
+
+    Raises:
+        EnvironmentFault, FloatingPointError: of environments that fail, as in a training.
     """
     shares = shared_out(len(seeds), n_envs)
     n_envs = len(shares)
-    vec_env = seeded_envs(env, [[seeds[i] for i in share] for share in shares])
+    vec_env = seeded_envs(env, [[seeds[i] for i in share] for share in shares], max_steps)
     try:
         actor, masked = Actor(model, n_envs, deterministic), uses_masks(vec_env, model.use_masking)
         return play_in(vec_env, actor, shares, seeds, masked)
@@ -84,13 +94,18 @@ def play_in(
     observations, starts = vec_env.reset(), np.ones(n_envs, dtype=bool)
     while len(episodes) < len(seeds):
         if time.monotonic() - said >= SAY_EVERY:
-            say(f"{len(episodes)} of {len(seeds)} episodes have ended, after {steps:,} steps")
+            hint = "" if episodes else "; where they never end, evaluate's --max-steps cuts them off"
+            say(f"{len(episodes)} of {len(seeds)} episodes have ended, after {steps * n_envs:,} steps{hint}")
             said = time.monotonic()
-        actions, step = actor.act(observations, starts, get_action_masks(vec_env) if masked else None)
+        check_finite(observations, "observation", steps, of="the evaluation")
+        with user_errors(ValueError):
+            masks = get_action_masks(vec_env) if masked else None
+        actions, step = actor.act(observations, starts, masks)
         seen = live_memories(step)
         live += 0 if seen is None else seen
-        observations, _, starts, infos = vec_env.step(actions)
-        steps += n_envs
+        observations, rewards, starts, infos = vec_env.step(actions)
+        steps += 1
+        check_finite(rewards, "reward", steps, of="the evaluation")
         for j in np.flatnonzero(starts):
             if done_of[j] < len(shares[j]):
                 index = shares[j][done_of[j]]
@@ -114,6 +129,7 @@ def _episode(seed: int, info: dict[str, Any], live: float | None) -> Episode:
         steps=steps,
         live_memories=None if live is None else live / steps,
         success=None if success is None else bool(success),
+        cut_off=CUT_OFF in info,
         **counts,
     )
 
@@ -152,15 +168,18 @@ def evaluate(config: EvaluateConfig) -> int:
     """Runs `expire-span evaluate`; prints the result on standard output and returns 0.
 
     Raises:
-        UserError: for a folder that isn't a run's, settings out of range, or an environment that the agent doesn't fit.
+        UserError: for a folder that isn't a run's, settings out of range, an environment that the agent doesn't fit, or
+            one that fails.
     """
     seeds = fresh_seeds(config.seed, config.episodes)
     check_within("n-envs", config.n_envs, 1)
+    if config.max_steps is not None:
+        check_within("max-steps", config.max_steps, 1)
     if config.slots is not None and not 1 <= config.slots <= MOST_SLOTS:
         raise UserError(f"--slots {config.slots}: must be between 1 and {MOST_SLOTS}")
     check_within("torch-threads", config.torch_threads, 1, MOST_THREADS)
     torch.set_num_threads(config.torch_threads)
-    with contextlib.redirect_stdout(sys.stderr):  # what an environment prints isn't the result
+    with kept_for_the_result():
         result = _result(config, seeds)
     print(json.dumps(result, allow_nan=False, default=str) if config.json else "\n".join(_lines(result)))
     return 0
@@ -174,14 +193,20 @@ def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
     run.model.set_random_seed(config.seed)
     with user_errors(ValueError):
         level_seeds = envs.levels(env.env_id, **env.env_kwargs)
-    episodes = play(run.model, env, seeds, config.n_envs, deterministic)
-    levels = None if level_seeds is None else play(run.model, env, level_seeds, config.n_envs, deterministic)
+
+    def played(seeds: Sequence[int]) -> list[Episode]:
+        return play(run.model, env, seeds, config.n_envs, deterministic, config.max_steps)
+
+    with acting():
+        episodes, levels = played(seeds), None if level_seeds is None else played(level_seeds)
     return {
         "run": config.pretrained or str(run.path),
         "env": env.env_id,
         "env_args": env.env_kwargs,
         "timesteps": run.model.num_timesteps,
         "slots": config.slots if config.slots is not None else run.config.core.slots_of_a_layer,
+        "max_steps": config.max_steps,
+        "cut_off": sum(episode.cut_off for episode in episodes),
         "actions": "deterministic" if deterministic else "sampled",
         "seeds": [seeds[0], seeds[-1]],
         "device": str(run.model.device),
@@ -200,6 +225,11 @@ def _lines(result: dict[str, Any]) -> list[str]:
         f"return:        {result['mean_return']:.3f} (standard deviation {result['std_return']:.3f})",
         f"length:        {result['mean_length']:.1f} steps",
     ]
+    if result["cut_off"]:
+        lines.append(
+            f"cut off:       {result['cut_off']} episodes, after {result['max_steps']:,} steps (--max-steps); they "
+            f"count as they stood then"
+        )
     if result["live_memories"] is not None:
         lines.append(f"live memories: {result['live_memories']:.1f} a step and layer")
     if result["correct_turn_rate"] is not None:

@@ -1,6 +1,7 @@
-"""How a training that failed is told of: one line for the user, the traceback in the run folder."""
+"""How a training that failed is told of: one line for the user, the traceback in the run folder. How episodes are."""
 
 import errno
+import os
 import re
 import threading
 import traceback
@@ -12,12 +13,14 @@ import torch
 
 from agents.checkpoint import CheckpointError, CheckpointSeries
 from envs.faults import EnvironmentFault
-from experiments.errors import TrainingFault, UserError, one_line
+from experiments.errors import ActingFault, TrainingFault, UserError, one_line
 from experiments.runs import CHECKPOINTS, ERROR
 
 _TOLD = (CheckpointError, EnvironmentFault, FloatingPointError, UserError)
 """Their messages say enough; before others the exception's type is put."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_FOLDER = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
+"""What the system says of a folder that was taken away, or locked, since it was made."""
 _TOO_LARGE = ("can't allocate memory", "Storage size calculation overflowed")
 """What PyTorch says of tensors on the host."""
 _AMOUNT = re.compile(r"allocate ([\d.]+ \w+)")
@@ -41,6 +44,15 @@ def ended_by(error: Exception, run_dir: Path, timesteps: int, device: torch.devi
     return TrainingFault(f"stopped after {timesteps:,} steps: {_told(error, run_dir, device)}; {left}{details}")
 
 
+@contextmanager
+def acting() -> Iterator[None]:
+    """Within this block an agent acts and doesn't learn: an environment that fails is told in one line."""
+    try:
+        yield
+    except (EnvironmentFault, FloatingPointError) as error:
+        raise ActingFault(one_line(error)) from error
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: the device's, or that of the host, where PyTorch has no exception of its own."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
@@ -60,11 +72,12 @@ def told_of_memory(error: BaseException, device: torch.device) -> str:
 
 @contextmanager
 def quiet_threads() -> Iterator[None]:
-    """Within this block TensorBoard's thread prints nothing of a full disk: who writes next will tell of it."""
+    """Within this block TensorBoard's thread prints nothing of a file that it can't write: who writes next will tell
+    of it."""
     before = threading.excepthook
 
     def hook(given: threading.ExceptHookArgs) -> None:
-        if not (isinstance(given.exc_value, OSError) and given.exc_value.errno in _NO_ROOM):
+        if not (isinstance(given.exc_value, OSError) and type(given.thread).__module__.startswith("tensorboard.")):
             before(given)
 
     threading.excepthook = hook
@@ -79,4 +92,11 @@ def _told(error: Exception, run_dir: Path, device: torch.device) -> str:
         return told_of_memory(error, device)
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return f"{run_dir} can't be written: {error.strerror}: free some of its disk"
+    if isinstance(error, OSError) and error.errno in _NO_FOLDER and _is_in(error.filename, run_dir):
+        return f"{run_dir} can't be written: {error.strerror}: somebody has removed or locked it"
     return one_line(error) if isinstance(error, _TOLD) else f"{type(error).__name__}: {one_line(error)}"
+
+
+def _is_in(name: str | bytes | int | None, folder: Path) -> bool:
+    """Whether a file that the system named, or TensorBoard in bytes, lies in a folder."""
+    return isinstance(name, str | bytes) and Path(os.fsdecode(name)).resolve().is_relative_to(folder.resolve())

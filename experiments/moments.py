@@ -14,8 +14,9 @@ from minigrid.minigrid_env import MiniGridEnv
 from agents import ExpireSpanPPO
 from agents.action_masks import get_action_masks, uses_masks
 from agents.cores import CoreStep
+from agents.finite import check_finite
 from experiments.acting import Actor
-from experiments.errors import UserError
+from experiments.errors import UserError, user_errors
 from expire_span import ExpireSpanCore, StepOutput
 
 Pixels = UInt8[np.ndarray, "height width 3"]
@@ -107,6 +108,9 @@ def record_episode(
         episode: its number, from 1.
         deterministic: take the likeliest actions; else sample.
         max_steps: after so many steps the episode is cut off.
+
+    Raises:
+        EnvironmentFault, FloatingPointError: of an environment that fails, as in a training.
     """
     observation, info = env.reset()
     actor = Actor(model, 1, deterministic)
@@ -119,12 +123,16 @@ def record_episode(
     while not done:
         step = len(moments) + 1
         frame, thumbs[step] = render(env)
-        masks = get_action_masks(env)[None] if masked else None
-        actions, core_step = actor.act(_batch_of_one(observation), np.array([step == 1]), masks)
+        with user_errors(ValueError):
+            masks = get_action_masks(env)[None] if masked else None
+        batch = _batch_of_one(observation)
+        check_finite(batch, "observation", step - 1, of=f"episode {episode}")
+        actions, core_step = actor.act(batch, np.array([step == 1]), masks)
         moments.append(_moment(episode, step, frame, action_name(env, actions[0]), book, core_step))
         if isinstance(core_step, StepOutput):
             book.enter(step, _host(core_step.write.slot), _host(core_step.write.kept).astype(bool))
-        observation, _, terminated, truncated, info = env.step(actions[0])
+        observation, reward, terminated, truncated, info = env.step(actions[0])
+        check_finite(np.array([reward], dtype=float), "reward", step, of=f"episode {episode}")
         done = terminated or truncated or step >= max_steps
     frame, _ = render(env)
     last = moments[-1]
@@ -176,10 +184,13 @@ def render(env: gym.Env[Any, Any]) -> tuple[Picture, Picture]:
     base = env.unwrapped
     if isinstance(base, MiniGridEnv):
         return Picture.of(_grid_frame(base)), Picture.of(base.get_pov_render(THUMB_PIXELS // base.agent_view_size))
-    pixels = env.render()
-    if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise UserError(f"the environment can't be recorded: render() gave {type(pixels).__name__}, not pixels")
-    picture = Picture.of(pixels.astype(np.uint8))
+    pixels: Any = env.render()
+    is_array = isinstance(pixels, np.ndarray)
+    # Of floats it isn't known whether they go to 1 or to 255: taken as they are they would mostly be black.
+    if not is_array or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        gave = f"shape {pixels.shape}, {pixels.dtype}" if is_array else type(pixels).__name__
+        raise UserError(f"the environment can't be recorded: render() gave {gave}; needed (height, width, 3) of uint8")
+    picture = Picture.of(pixels)
     return picture, picture
 
 

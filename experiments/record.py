@@ -12,8 +12,9 @@ from tqdm import tqdm
 from experiments import pretrained, runs, video
 from experiments.config import MOST_THREADS, EnvConfig, RecordConfig, check_within
 from experiments.drawing import Painter
-from experiments.environments import SeededEpisodes, fresh_seeds, make
+from experiments.environments import SeededEpisodes, fresh_seeds, make, monitored
 from experiments.errors import UserError
+from experiments.faults import acting
 from experiments.moments import RecordedEpisode, record_episode
 from expire_span import ExpireSpanCore
 
@@ -26,7 +27,7 @@ def record(config: RecordConfig) -> int:
 
     Raises:
         UserError: for a folder that isn't a run's, an output that can't be written, an environment that doesn't
-            render, or settings out of range; all before any episode is played.
+            render, or settings out of range, all before any episode is played; or one that fails.
     """
     # Environments that draw with SDL would look for a screen, which pixels don't need.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
@@ -47,7 +48,8 @@ def record(config: RecordConfig) -> int:
     env_config = run.env_with(config.env_args)
     if output.suffix.lower() == ".png":
         seeds = seeds[:1]
-    episodes = record_episodes(run, env_config, seeds, not config.sampled, config.max_steps)
+    with acting():
+        episodes = record_episodes(run, env_config, seeds, not config.sampled, config.max_steps)
     core = run.model.policy.core
     slots = core.slots if isinstance(core, ExpireSpanCore) else 0
     painter = Painter(episodes, env_config.env_id.rpartition("/")[2], slots)
@@ -77,7 +79,7 @@ def record_episodes(
     if "rgb_array" not in env.metadata.get("render_modes", ()):
         env.close()
         raise UserError(f"{env_config.env_id} can't be recorded: it doesn't render to pixels (rgb_array)")
-    seeded = SeededEpisodes(env, seeds)
+    seeded = monitored(SeededEpisodes(env, seeds), 0)
     progress = tqdm(seeds, desc="episodes", disable=not sys.stderr.isatty(), file=sys.stderr, leave=False)
     try:
         return [

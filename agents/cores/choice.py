@@ -1,5 +1,6 @@
 """Which core a policy has: by name, or made by the user's own function."""
 
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from agents.argument_checks import ARGUMENTS
 from agents.cores.protocol import MemoryCore
 from agents.cores.recurrent import GRUCore, LSTMCore
 from agents.cores.sizes import check_size
@@ -70,9 +72,13 @@ def core_maker(core: str | Callable[..., MemoryCore], given: Mapping[str, Any]) 
     defaults, takes_any = _arguments(factory)
     unknown = sorted(given.keys() - defaults.keys())
     if unknown and not takes_any:
+        near = difflib.get_close_matches(unknown[0], defaults, n=1, cutoff=0.75)
+        hint = f"did you mean {near[0]}? The" if near else "the"
+        if unknown[0] in {*ARGUMENTS, "segment_length", "precision"}:
+            hint = f"{unknown[0]} is an argument of the agent itself, outside of policy_kwargs; the"
         raise ValueError(
             f"neither the policy nor its core {name} has an argument {', '.join(unknown)}; "
-            f"the core has {', '.join(defaults) or 'none'}"
+            f"{hint} core has {', '.join(defaults) or 'none'}"
         )
     arguments = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
     # Off in any policy, see `checked`: so its file needn't say it, which is as before then.

@@ -5,6 +5,7 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
+from envs.shapes import as_number
 from envs.tasks import make_env
 
 
@@ -27,7 +28,7 @@ class EpisodeStatistics(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take one step; the last one's `info` has `episode`."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._return += float(reward)
+        self._return += as_number(reward)
         self._length += 1
         if terminated or truncated:
             seconds = round(time.perf_counter() - self._start, 6)

@@ -153,8 +153,8 @@ def shut_down(handles: Sequence[Handle]) -> None:
 
 def failed(failure: Failure) -> Exception:
     """A worker's exception, to be raised here: an AttributeError as such, any other as an `EnvironmentFault`."""
-    error: Exception = fault_of(failure.env, failure.kind, failure.message)
-    if failure.kind == "AttributeError":
+    error: Exception = fault_of(failure.env, failure.said)
+    if failure.no_attribute:
         error = AttributeError(str(error))
     error.add_note(f"In the worker:\n{failure.trace}")
     return error

@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 from gymnasium.vector.utils import CloudpickleWrapper
 
+from envs.faults import FAULTS, told
+from envs.shapes import as_number
 from envs.workers.arrays import SharedArrays
 
 CALL = 255
@@ -42,14 +44,14 @@ class Failure(NamedTuple):
 
     Args:
         env: Index of the environment; None where it wasn't one.
-        kind: Name of the exception's type.
-        message: Of the exception.
+        no_attribute: Whether it was an AttributeError, by which callers see what environments don't have.
+        said: What `told` says of the exception.
         trace: The traceback as text.
     """
 
     env: int | None
-    kind: str
-    message: str
+    no_attribute: bool
+    said: str
     trace: str
 
 
@@ -125,9 +127,9 @@ class Worker:
                 return _answer(infos) if infos else b""
             name, arguments = pickle.loads(message).fn
             return _answer(getattr(self, name)(*arguments))
-        except Exception as error:
+        except FAULTS as error:
             env = None if self._at.value == NOWHERE else self._at.value
-            return pickle.dumps(Failure(env, type(error).__name__, str(error), traceback.format_exc()))
+            return pickle.dumps(Failure(env, isinstance(error, AttributeError), told(error), traceback.format_exc()))
         finally:
             self._at.value = NOWHERE
 
@@ -210,7 +212,7 @@ class Worker:
             elif info:
                 info["TimeLimit.truncated"] = False
             arrays.write_observation(i, observation)
-            rewards[i] = reward
+            rewards[i] = as_number(reward)
             dones[i] = done
             if info:
                 infos.append(Info(i, info, reset_info))

@@ -19,6 +19,7 @@ from experiments.bench.table import print_table
 from experiments.config import BenchConfig, TrainConfig, check_within
 from experiments.environments import make
 from experiments.errors import UserError, say, user_errors
+from experiments.output import kept_for_the_result
 from experiments.runs import check_device, written_whole
 
 Result = dict[str, Any]
@@ -40,11 +41,12 @@ def bench(config: BenchConfig) -> int:
     Raises:
         UserError: for settings that can't be, before anything is measured.
     """
-    check(config)
-    chosen, notes = jobs(config)
-    for note in notes:
-        say(f"note: {note}")
-    results = [described(job, answer) for job, answer in zip(chosen, by_turns(chosen), strict=True)]
+    with kept_for_the_result():
+        check(config)
+        chosen, notes = jobs(config)
+        for note in notes:
+            say(f"note: {note}")
+        results = [described(job, answer) for job, answer in zip(chosen, by_turns(chosen), strict=True)]
     add_ratios(results)
     if config.output is not None:
         with user_errors(OSError, prefix=f"--output {config.output} can't be written: "):

@@ -13,6 +13,7 @@ from experiments.config import MOST_WORKERS, TrainConfig, TuneConfig, check_with
 from experiments.environments import fresh_seeds, training_envs
 from experiments.errors import UserError, say, user_errors
 from experiments.model import build_model
+from experiments.output import kept_for_the_result
 from experiments.runs import check_device
 from experiments.settings import with_settings
 from experiments.tune.fit import fitted
@@ -41,7 +42,8 @@ def tune(config: TuneConfig, program: str, arguments: list[str]) -> int:
     """
     check(config, arguments)
     dimensions = parse_search(config.search, config.train) or default_search(config.train, _names(arguments))
-    _check_buildable(config.train, dimensions)
+    with kept_for_the_result():
+        _check_buildable(config.train, dimensions)
     config = dataclasses.replace(config, search=tuple(map(str, dimensions)))
     # These load Optuna, which `check` has found.
     from experiments.tune.results import print_tables, results
@@ -51,7 +53,7 @@ def tune(config: TuneConfig, program: str, arguments: list[str]) -> int:
     with user_errors(OSError, prefix=f"--study {config.study}: "):
         prepare(config)
         study = Study(config)
-        with stop_on_signals() as request:
+        with stop_on_signals() as request, kept_for_the_result():
             _work(study, config, request, command)
         study.fail_dead()
         result = results(study, config)

@@ -2,6 +2,7 @@
 
 # Optuna is an extra, types can be checked without it.
 # mypy: disable-error-code="import-not-found"
+import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,9 @@ def parse_search(words: Iterable[str], config: TrainConfig) -> list[Dimension]:
         if not equals or not text:
             raise UserError(f"--search {word!r} isn't NAME=LOW:HIGH[:log] or NAME=A,B,C, such as slots=16:64:log")
         if name not in SEARCHABLE:
-            raise UserError(f"--search {name}: can't be searched, these can: {', '.join(sorted(SEARCHABLE))}")
+            close = difflib.get_close_matches(name, SEARCHABLE, n=1, cutoff=0.75)
+            hint = f"; did you mean {close[0]}? These" if close else ", these"
+            raise UserError(f"--search {name}: can't be searched{hint} can: {', '.join(sorted(SEARCHABLE))}")
         if name in dimensions:
             raise UserError(f"--search {name} is given twice")
         dimension = _range(word, name, text) if ":" in text else _choice(word, name, text)

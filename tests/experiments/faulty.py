@@ -7,6 +7,7 @@ trains until the fault, mends it, and goes on with the training.
 
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -26,11 +27,22 @@ class FaultyEnv(gym.Env[Any, Any]):
     """Tells whether the action was that of the step before; environment 2 fails at its step 40.
 
     Args:
-        fault: what happens then.
+        fault: what happens then, or with its pictures.
         mended: a file; once it is there nothing happens any more.
+        faulty: the first seed of the environment that fails.
+        step: at which it does.
     """
 
-    def __init__(self, fault: str = "none", mended: str = "", render_mode: str | None = None) -> None:
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # as Gymnasium has it
+
+    def __init__(
+        self,
+        fault: str = "none",
+        mended: str = "",
+        faulty: int = FAULTY,
+        step: int = STEP,
+        render_mode: str | None = None,
+    ) -> None:
         if fault == "make" and not Path(mended).exists():
             raise KeyError("no such level")
         self.observation_space = spaces.Dict(
@@ -39,7 +51,8 @@ class FaultyEnv(gym.Env[Any, Any]):
         self.action_space = spaces.Discrete(2)
         self.render_mode = render_mode
         self._fault, self._mended = fault, Path(mended)
-        self._number, self._steps, self._last = 0, 0, 0
+        self._is_faulty, self._fails_at = False, step
+        self._faulty, self._steps, self._last = faulty, 0, 0
 
     def _observation(self) -> dict[str, Any]:
         return {"position": np.full(2, self._steps % 7, np.float32), "code": self._last}
@@ -48,16 +61,17 @@ class FaultyEnv(gym.Env[Any, Any]):
         """An episode; the first one's seed is the environment's number."""
         super().reset(seed=seed)
         if seed is not None:
-            self._number = seed
+            self._is_faulty = seed == self._faulty
         return self._observation(), {}
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Episodes end at random, or are cut off."""
         self._steps += 1
-        reward, same = float(action == self._last), self._observation()
+        reward: Any = float(action == self._last)
+        same = self._observation()
         self._last = int(action)
         terminated, truncated = (bool(draw < 0.1) for draw in self.np_random.random(2))
-        if self._number == FAULTY and self._steps == STEP and not self._mended.exists():
+        if self._is_faulty and self._steps == self._fails_at and not self._mended.exists():
             if self._fault == "nan reward":
                 reward = np.nan
             elif self._fault == "inf observation":
@@ -66,9 +80,20 @@ class FaultyEnv(gym.Env[Any, Any]):
                 same["position"][0], terminated, truncated = np.nan, False, True
             elif self._fault == "huge rewards":
                 reward = 1e30
+            elif self._fault == "rewards":
+                reward = np.ones(1)
+            elif self._fault == "no reward":
+                reward = None
             else:
                 fail(self._fault, self._mended)
         return same, reward, terminated, truncated, {}
+
+    def render(self) -> Any:
+        """A picture, of whatever kind."""
+        if self._fault == "no display":
+            raise RuntimeError("no display")
+        shape = (96, 128, 4 if self._fault == "four channels" else 3)
+        return np.zeros(shape, np.float64 if self._fault == "floats" else np.uint8)
 
 
 def fail(fault: str, mended: Path) -> None:
@@ -76,6 +101,8 @@ def fail(fault: str, mended: Path) -> None:
     match fault:
         case "raise":
             raise KeyError("a door too many")
+        case "exit":
+            sys.exit("no licence")
         case "hang":
             (mended.parent / "hangs").touch()
             time.sleep(3600)
@@ -91,6 +118,8 @@ def fail(fault: str, mended: Path) -> None:
                     return
         case "full disk, by a limit":
             resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        case "no folder":
+            shutil.rmtree(mended.parent / "run")
         case "little memory":
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, resource.RLIM_INFINITY))

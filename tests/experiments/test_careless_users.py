@@ -1,6 +1,8 @@
 """What a careless user, or a careless environment, does."""
 
+import ctypes
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ class TalkingEnv(gym.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         sys.stdout.write("hello from the environment\n")
+        os.write(1, b"hello from a library\n")
+        ctypes.CDLL(None).printf(b"hello from one that keeps its words until it ends\n")
         return np.zeros(2, np.float32), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -53,11 +57,13 @@ def test_spaces_that_would_fail_later(observations: Any, actions: Any, message: 
 
 
 def test_json_stays_pure_when_the_environment_prints(cli: Cli, tmp_path: Path) -> None:
-    """Would catch: an environment's words in front of the JSON object."""
+    """Would catch: an environment's words in front of the JSON object or behind it, those of a library too."""
     gym.register("TalkingEnv-v0", lambda **_: TalkingEnv())
     folder = tmp_path / "run"
     assert cli("train", "--env", "TalkingEnv-v0", *TINY, "--total-timesteps", 64, "--run-dir", folder).status == 0
-    assert json.loads(cli("evaluate", folder, "--episodes", 3, "--json").out)["episodes"] == 3
+    outcome = cli("evaluate", folder, "--episodes", 3, "--json")
+    assert json.loads(outcome.out)["episodes"] == 3
+    assert {"environment", "library", "ends"} <= set(outcome.err.split())
 
 
 def test_a_presets_arguments_belong_to_its_environment() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from experiments import runs
+from experiments.errors import one_line, print_warning
 from tests.experiments.conftest import S7, TINY, Cli, Outcome
 
 
@@ -28,7 +29,8 @@ BEYOND = "99999999999999999999"
 
 TRAINING = [
     (("--env", "MiniGrid-MemoryS14-v0"), ("MiniGrid-MemoryS14-v0", "did you mean", "MiniGrid-MemoryS13-v0")),
-    (("--env", "no_such_module:Env-v0"), ("no_such_module",)),
+    (("--env", "no_such_module:Env-v0"), ("no_such_module", "looked for in the working directory, /")),
+    (("--env", "no_such_module.py:Env-v0"), ("leave out .py: no_such_module:Env-v0",)),
     (("--preset", "memory-s8"), ("unknown preset 'memory-s8'", "did you mean memory-s9")),
     (("--preset", "demo", "--resume", "x"), ("exclude each other",)),
     ((*S7, "view=3"), ("no argument 'view'",)),
@@ -43,7 +45,9 @@ TRAINING = [
     (("--slots", "-1"), ("slots",)),
     (("--dim", "15"), ("dim",)),
     (("--dim", "16", "--heads", "3"), ("heads",)),
-    (("--ramp-length", "0"), ("ramp_length",)),
+    (("--ramp-length", "0"), ("--ramp-length 0.0: must be above 0",)),
+    (("--max-span", "0"), ("--max-span 0.0: must be above 0",)),
+    (("--max-span", "-5"), ("--max-span -5.0: must be above 0",)),
     (("--initial-span", "1.5"), ("initial_span",)),
     (("--batch-size", "0"), ("--batch-size 0", "at least 1")),
     (("--n-envs", "0"), ("--n-envs 0", "at least 1")),
@@ -224,3 +228,11 @@ def test_environment_that_does_not_render(tmp_path: Path, cli: Cli) -> None:
     )
     check(cli("record", run), "can't be recorded")
     assert not (run / "video.mp4").exists()
+
+
+def test_what_is_no_text_is_told_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """Would catch: Gymnasium's colours in a log file, or an error number and a path in bytes in a sentence."""
+    print_warning("\x1b[33mWARN: a \x1b[1mdoor\x1b[0m", UserWarning, "", 0)
+    assert capsys.readouterr().err == "expire-span: warning: WARN: a door\n"
+    assert one_line(PermissionError(13, "Permission denied", b"ro/events")) == "Permission denied: ro/events"
+    assert one_line(OSError("no room")) == "no room"

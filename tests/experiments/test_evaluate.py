@@ -257,11 +257,28 @@ def test_episodes_that_never_end(tmp_path: Path, cli: Cli) -> None:
         line = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert re.fullmatch(r"expire-span: 0 of 3 episodes have ended, after [\d,]+ steps\n", line)
+    assert re.fullmatch(
+        r"expire-span: 0 of 3 episodes have ended, after [\d,]+ steps; .*--max-steps cuts them off\n", line
+    )
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == "expire-span: interrupted"
     assert "Traceback" not in err
+
+
+def test_episodes_are_cut_off(tmp_path: Path, cli: Cli) -> None:
+    """Catches: no way out of episodes that never end; their cut not told, or told of episodes that ended by themselves
+    at that very step; a next episode that is cut earlier."""
+    run = tmp_path / "run"
+    args = ("--env", "Pendulum-v1", "--env-args", "max_episode_steps=1000000000")
+    assert cli("train", *args, *TINY, "--total-timesteps", 64, "--run-dir", run).status == 0
+    evaluate = ("evaluate", run, "--episodes", 3, "--n-envs", 2, "--max-steps", 20)
+    result = json.loads(cli(*evaluate, "--json").out)
+    assert (result["mean_length"], result["cut_off"], result["max_steps"]) == (20, 3, 20)
+    assert "cut off:       3 episodes, after 20 steps (--max-steps)" in cli(*evaluate).out
+    ended = json.loads(cli(*evaluate, "--json", "--env-args", "max_episode_steps=20").out)
+    assert (ended["mean_length"], ended["cut_off"]) == (20, 0)
+    check(cli("evaluate", run, "--max-steps", 0), "--max-steps 0: must be at least 1")
 
 
 def test_a_short_evaluation_says_nothing_on_the_way(trained: Path, cli: Cli) -> None:

@@ -15,6 +15,7 @@ import pytest
 from agents import checkpoint
 from experiments import growth, learning, runs
 from experiments.cli import main
+from experiments.environments import TRAINING_SEEDS
 from tests.experiments.conftest import Cli
 from tests.experiments.faulty import ID, flags, mend
 from tests.experiments.killed import FLAGS, STEPS, learned
@@ -29,7 +30,8 @@ def assert_told(errors: str, folder: Path) -> None:
     """One line, and the page has it."""
     told = errors.strip().replace(str(folder / "run"), "runs/x").replace(str(folder), "runs")
     assert "\n" not in told, errors
-    assert told in PAGE.read_text(), told
+    told, page = (re.sub(r"\(\S*faulty\.py, line \d+\)", "(…/faulty.py)", text) for text in (told, PAGE.read_text()))
+    assert told in page, told
 
 
 def assert_goes_on(cli: Cli, folder: Path) -> None:
@@ -44,8 +46,8 @@ def assert_goes_on(cli: Cli, folder: Path) -> None:
 def test_every_row_has_its_tests() -> None:
     """Would catch: a row of the page that nothing shows, after a test was renamed."""
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text())
-    _, _, table = PAGE.read_text().partition("| Fault |")
-    rows = [line for line in table.splitlines()[2:] if line.startswith("|")]
+    _, _, tables = PAGE.read_text().partition("| Fault |")
+    rows = [line for line in tables.splitlines()[1:] if line.startswith("| ") and not line.startswith("| Fault ")]
     assert len(rows) > 15
     assert [row for row in rows if "::test_" not in row] == []
     for file, name in named:
@@ -57,6 +59,11 @@ def test_every_row_has_its_tests() -> None:
     [
         ("raise", (), 156),
         ("raise", WORKERS, 156),
+        ("exit", (), 156),
+        ("exit", WORKERS, 156),
+        ("rewards", (), 156),
+        ("rewards", WORKERS, 156),
+        ("no reward", (), 156),
         ("hang", (*WORKERS, "--env-timeout", "1"), 156),
         ("die", WORKERS, 156),
         ("nan reward", (), 156),
@@ -67,7 +74,7 @@ def test_every_row_has_its_tests() -> None:
 )
 def test_an_environment_that_fails(cli: Cli, tmp_path: Path, fault: str, more: tuple[str, ...], kept: int) -> None:
     """Would catch: a traceback for the user or none in the run folder, an environment that isn't named, a status of
-    0, waiting for ever, updates that are lost, a checkpoint that doesn't load."""
+    0, waiting for ever, updates that are lost, a checkpoint that doesn't load, an end without a word."""
     outcome = cli("train", *flags(tmp_path, fault), *more)
     assert outcome.status == 1, outcome.err
     assert_told(outcome.err, tmp_path)
@@ -81,7 +88,7 @@ def test_an_environment_that_cannot_be_made(cli: Cli, tmp_path: Path) -> None:
     """Would catch: a traceback, or a message without the place, where an environment's own constructor fails."""
     outcome = cli("train", *flags(tmp_path, "make"))
     assert outcome.status == 2
-    assert_told(re.sub(r"\(.*faulty\.py, line \d+\)", "(…/faulty.py, line 47)", outcome.err), tmp_path)
+    assert_told(outcome.err, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
@@ -101,6 +108,47 @@ def test_no_command_can_make_it(cli: Cli, tmp_path: Path) -> None:
         assert outcome.status == 2, words
         assert len(outcome.err.splitlines()) == 1, outcome.err
         assert f"{ID} can't be made: KeyError: 'no such level' (" in outcome.err
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of an agent whose environments didn't fail; tests only read it."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert main(["train", *flags(folder, "none")]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize("fault", ["raise", "exit", "rewards", "nan reward", "inf observation"])
+def test_an_environment_that_fails_an_agent_that_acts(cli: Cli, whole: Path, tmp_path: Path, fault: str) -> None:
+    """Would catch: a traceback, NaN as an evaluation's result, an end without a word, an environment that isn't named,
+    a status of 0, a video of half an episode."""
+    fails = ("--env-args", f"fault={fault}", "mended=never", "step=2")
+    outcome = cli("evaluate", whole, "--episodes", 4, "--json", *fails, f"faulty={TRAINING_SEEDS + 2}")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert_told(outcome.err, tmp_path)
+    video = tmp_path / "video.gif"
+    outcome = cli("record", whole, "--episodes", 1, "--output", video, *fails, f"faulty={TRAINING_SEEDS}")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert_told(outcome.err.replace("environment 0", "environment 2").replace("episode 1", "the evaluation"), tmp_path)
+    assert not video.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "said"),
+    [
+        ("no display", 1, r"environment 0: RuntimeError: no display \(\S*faulty\.py, line \d+\)"),
+        ("four channels", 2, r"shape \(96, 128, 4\), uint8; needed \(height, width, 3\) of uint8"),
+        ("floats", 2, r"shape \(96, 128, 3\), float64; needed \(height, width, 3\) of uint8"),
+    ],
+)
+def test_pictures_that_are_none(cli: Cli, whole: Path, tmp_path: Path, fault: str, status: int, said: str) -> None:
+    """Would catch: a traceback, a black film of pixels between 0 and 1, a message that leaves open what is wrong."""
+    video = tmp_path / "video.gif"
+    outcome = cli("record", whole, "--episodes", 1, "--output", video, "--env-args", f"fault={fault}")
+    assert outcome.status == status
+    assert re.search(rf"^expire-span: error: .*{said}$", outcome.err, re.MULTILINE), outcome.err
+    assert "Traceback" not in outcome.err
+    assert not video.exists()
 
 
 def in_a_process(folder: Path, fault: str, *more: str, before: str = "") -> tuple[list[str], str]:
@@ -131,6 +179,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
     statuses, errors = in_a_process(tmp_path, fault, before=before)
     assert statuses == ["1", "0"], errors
     assert_told(without_notes(errors).replace("File too large", "No space left on device"), tmp_path)
+
+
+def test_a_folder_that_is_taken_away(cli: Cli, tmp_path: Path) -> None:
+    """Would catch: a traceback of TensorBoard's thread, or a path in bytes, where the run folder can't be written any
+    more."""
+    outcome = cli("train", *flags(tmp_path, "no folder"))
+    assert outcome.status == 1
+    assert_told(outcome.err, tmp_path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits memory as Linux does")

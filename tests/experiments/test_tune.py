@@ -95,7 +95,10 @@ def by_number(result: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
 # --- what is searched ---
 
 WRONG = [
-    ("slotz=3:4", ("--search slotz: can't be searched", "these can: ", "slots", "learning_rate", "n_envs")),
+    (
+        "slotz=3:4",
+        ("--search slotz: can't be searched; did you mean slots? These can: ", "slots", "learning_rate", "n_envs"),
+    ),
     ("net_arch=8,16", ("net_arch: can't be searched",)),
     ("total_timesteps=8,16", ("total_timesteps: can't be searched",)),
     ("slots", ("isn't NAME=LOW:HIGH[:log] or NAME=A,B,C",)),
@@ -112,7 +115,7 @@ WRONG = [
     ("normalize_advantage=1,2", ("'1' must be true or false",)),
     ("slots=8", ("one value leaves nothing to search", "--slots 8")),
     ("slots=8,8", ("a value is given twice",)),
-    ("ramp_power=0:8", ("ramp_power=0.0 must be greater than 0",)),
+    ("ramp_power=0:8", ("--ramp-power 0.0: must be above 0",)),
     ("ramp_power=1:200", ("ramp_power=200.0", "at most 100")),
     ("read_margin=0:2", ("read_margin=0.002 must be 0, or between 1 and 100",)),
     ("read_margin=0,0.5,2", ("read_margin=0.5 must be 0, or between 1 and 100",)),

@@ -4,12 +4,15 @@ import io
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents import ExpireSpanPPO
+from agents.space_checks import check_environment
 from tests.agents.sb3.models import ROLLOUT, clocks, tiny
 from tests.agents.worlds import ClockEnv, box
 
@@ -63,6 +66,27 @@ REFUSALS = {
         _with(policy_kwargs={"lstm_hidden_size": 8}),
         ValueError,
         "neither the policy nor its core expire-span has an argument lstm_hidden_size; the core has dim",
+    ),
+    "`policy_kwargs` with a name misspelt": Refusal(
+        _with(policy_kwargs={"slot": 5}), ValueError, "has an argument slot; did you mean slots? The core has dim"
+    ),
+    "`policy_kwargs` with an argument of the agent": Refusal(
+        _with(policy_kwargs={"segment_length": 8}),
+        ValueError,
+        "segment_length is an argument of the agent itself, outside of policy_kwargs",
+    ),
+    '`policy_kwargs` with `activation_fn="relu"`, a word': Refusal(
+        _with(policy_kwargs={"activation_fn": "relu"}), ValueError, "must be a class, such as torch.nn.ReLU"
+    ),
+    "a class, or a function, that makes environments": Refusal(
+        lambda: check_environment(CartPoleEnv),  # which an agent's signature refuses before, in tests
+        ValueError,
+        "env is a type that makes environments: make one first, env=CartPoleEnv(...)",
+    ),
+    "a vector environment of Gymnasium's": Refusal(
+        lambda: check_environment(gym.make_vec("CartPole-v1", 2)),
+        ValueError,
+        "use one of Stable-Baselines3's: make_vec_env(...) or DummyVecEnv([...])",
     ),
     '`policy="MlpLstmPolicy"`': Refusal(
         _with(policy="MlpLstmPolicy"),
