@@ -76,5 +76,5 @@ def _commands(example: Example) -> Iterator[list[str]]:
 
 
 def _run_in_a_process(source: str) -> None:
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

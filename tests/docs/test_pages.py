@@ -91,7 +91,7 @@ def test_it_is_built_without_a_warning_and_asks_nothing_of_the_network(tmp_path:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(
-        command, cwd=DOCS.parent, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=DOCS.parent, env=environment, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     pages = list(tmp_path.rglob("*.html"))

@@ -256,7 +256,7 @@ def test_episodes_that_never_end(tmp_path: Path, cli: Cli) -> None:
         assert process.stderr is not None
         line = process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=200)
     assert re.fullmatch(
         r"expire-span: 0 of 3 episodes have ended, after [\d,]+ steps; .*--max-steps cuts them off\n", line
     )

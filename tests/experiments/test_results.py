@@ -421,7 +421,7 @@ def test_a_killed_worker(cli: Cli, folder: Path) -> None:
         pid = re.search(r"process (\d+)", (victim / LOCK).read_text())
         assert pid is not None
         os.kill(int(pid[1]), signal.SIGKILL)
-        out, errors = process.communicate(timeout=100)
+        out, errors = process.communicate(timeout=250)
     assert "was ended by signal 9" in errors
     assert (process.returncode, out) == (0, "2 done\n"), errors
     assert "short expire-span seed 0: gone on with" in errors
@@ -463,7 +463,7 @@ def test_ctrl_c(folder: Path) -> None:
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=100)
+        out, errors = process.communicate(timeout=250)
     assert (process.returncode, out) == (130, "2 interrupted, 2 new\n"), errors
     for run_dir in run_dirs:
         summary = json.loads((run_dir / runs.SUMMARY).read_text())

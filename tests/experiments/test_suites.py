@@ -94,7 +94,7 @@ def test_the_table_says_what_doesnt_run(monkeypatch: pytest.MonkeyPatch) -> None
 def test_help_trains_nothing(word: str, status: int, said: str) -> None:
     """Would catch: words that are ignored, so that who asks what this is waits for a hundred trainings."""
     program = [sys.executable, "-m", "experiments.suites", word]
-    outcome = subprocess.run(program, cwd=PAGE.parents[1], capture_output=True, text=True, timeout=120)
+    outcome = subprocess.run(program, cwd=PAGE.parents[1], capture_output=True, text=True, timeout=250)
     assert outcome.returncode == status
     assert said in outcome.stdout + outcome.stderr
     assert not outcome.stdout.startswith("###")
