@@ -228,12 +228,15 @@ def test_signal_leaves_a_checkpoint(tmp_path: Path, cli: Cli, number: signal.Sig
     )
     log = run / "progress.csv"
     deadline = time.monotonic() + 250
-    while not (log.is_file() and log.read_text().count("\n") >= 2):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=200)
+    try:
+        while not (log.is_file() and log.read_text().count("\n") >= 2):
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=200)
+    finally:
+        process.kill()  # it would train for hours
     assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     done = runs.load(run, "cpu").model.num_timesteps
