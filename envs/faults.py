@@ -1,6 +1,7 @@
 """Environments that fail, told by their number. Nothing of PyTorch is imported here: workers import this."""
 
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, SupportsFloat
@@ -38,6 +39,14 @@ def fault_of(number: int | None, said: str) -> EnvironmentFault:
         said: what `told` said of it.
     """
     return EnvironmentFault(said if number is None else f"environment {number}: {said}")
+
+
+def close(env: gym.Env[Any, Any], name: str) -> None:
+    """Ends an environment. One that fails to is only warned of, by this name: what was done in it is done."""
+    try:
+        env.close()
+    except FAULTS as error:
+        warnings.warn(f"{name} can't be closed: {told(error)}", stacklevel=2)
 
 
 class NumberedFaults(gym.Wrapper[Any, Any, Any, Any]):
@@ -80,3 +89,7 @@ class NumberedFaults(gym.Wrapper[Any, Any, Any, Any]):
         """The environment's own picture."""
         with self._numbered():
             return self.env.render()
+
+    def close(self) -> None:
+        """The environment's own end."""
+        close(self.env, f"environment {self._number}")

@@ -19,6 +19,7 @@ from minigrid.minigrid_env import MiniGridEnv
 
 from envs.corridor import CorridorEnv
 from envs.endless_tmaze import EndlessTMazeEnv
+from envs.faults import close
 from envs.suites import suite_of_id, suite_of_spec
 from envs.wrappers import MiniGridCodes
 
@@ -207,7 +208,7 @@ def levels(env_id: str, **kwargs: Any) -> list[int] | None:
     env = make_env(env_id, **(kwargs | {"render_mode": None} if "render_mode" in kwargs else kwargs))
     base = env.unwrapped
     if not isinstance(base, MemoryEnv) or base.random_length:
-        env.close()
+        close(env, env_id)
         return None
     seeds: dict[tuple[bytes, tuple[int, ...], int], int] = {}
     seed = 0
@@ -216,7 +217,7 @@ def levels(env_id: str, **kwargs: Any) -> list[int] | None:
         level = base.grid.encode().tobytes(), tuple(int(x) for x in base.agent_pos), int(base.agent_dir)
         seeds.setdefault(level, seed)
         seed += 1
-    env.close()
+    close(env, env_id)
     return list(seeds.values())
 
 

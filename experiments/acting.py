@@ -2,16 +2,32 @@
 
 from typing import Any, Protocol
 
+import gymnasium as gym
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents import ExpireSpanPPO
+from agents.action_masks import get_action_masks
 from agents.cores import CoreStep
 from agents.policies import Step
+from experiments.errors import ActingFault, one_line
 from expire_span import StepOutput
+
+
+def masks_of(env: gym.Env[Any, Any] | VecEnv) -> np.ndarray:
+    """As `agents.action_masks.get_action_masks`, of environments that an agent acts in.
+
+    Raises:
+        ActingFault: for masks that can't be.
+    """
+    try:
+        return get_action_masks(env)
+    except ValueError as error:
+        raise ActingFault(one_line(error)) from error
 
 
 class Acts(Protocol):

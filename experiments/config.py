@@ -198,7 +198,7 @@ class AgentConfig:
     stats_window_size: int = 100
     """Training episodes in the running success rate, return and length."""
     expire_loss_coef: float = 1e-4
-    """Greatest weight of the span loss, which makes memories expire; reached while they exceed --memory-budget."""
+    """Greatest price of memory, the weight of the mean span; reached while live memories exceed --memory-budget."""
     read_loss_coef: float = 1e-3
     """Weight of the steps by which spans of states that were read fall short; without --read-margin none do."""
     memory_budget: float | None = None

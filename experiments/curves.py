@@ -15,7 +15,7 @@ PANELS = (
     ("rollout/success_rate", "success in training"),
     ("memory/span_mean", "mean span, steps"),
     ("memory/live_memories", "live memories a step and layer"),
-    ("train/span_coef", "weight of the span loss"),
+    ("train/span_coef", "price of memory: weight of the mean span"),
 )
 """Columns of the log, and what they are."""
 

@@ -19,7 +19,7 @@ import envs
 from agents import space_checks
 from envs.batched import BatchedVecEnv, make_batched
 from envs.envpool_memory import EnvPoolVecEnv
-from envs.faults import FAULTS, EnvironmentFault, NumberedFaults, told
+from envs.faults import FAULTS, EnvironmentFault, NumberedFaults, close, told
 from envs.shapes import KINDS, SIMPLE, ShapesChecked, parts_of
 from envs.workers.episodes import EpisodeStatistics, make_monitored
 from envs.workers.vec_env import WorkerVecEnv
@@ -140,7 +140,7 @@ def training_envs(env: EnvConfig, seed: int, device: torch.device | str = "cpu")
         UserError: as `make`, before any process is started, and for what that way of stepping doesn't support.
     """
     with _construction_of(env.env_id):
-        make(env).close()
+        close(make(env), env.env_id)
         # ImportError: EnvPool isn't installed.
         with user_errors(ValueError, ImportError, prefix=f"--vec-env {env.vec_env}: "):
             vec_env = _MAKERS[env.vec_env](env, device)

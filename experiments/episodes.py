@@ -50,8 +50,14 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def success_summary(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """`success_rate` and `success_interval`; both None unless every episode said whether it succeeded."""
-    outcomes = [episode.success for episode in episodes]
+    """`success_rate` and `success_interval`; both None unless every episode said whether it succeeded.
+
+    One that was cut off before it could say so hasn't, where others do.
+    """
+    said = any(episode.success is not None for episode in episodes)
+    outcomes = [
+        False if said and episode.cut_off and episode.success is None else episode.success for episode in episodes
+    ]
     if not outcomes or None in outcomes:
         return {"success_rate": None, "success_interval": None}
     successes = sum(map(bool, outcomes))

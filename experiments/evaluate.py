@@ -11,10 +11,10 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import envs
 from agents import ExpireSpanPPO
-from agents.action_masks import get_action_masks, uses_masks
+from agents.action_masks import uses_masks
 from agents.finite import check_finite
 from experiments import pretrained, runs
-from experiments.acting import Actor, Acts, live_memories
+from experiments.acting import Actor, Acts, live_memories, masks_of
 from experiments.config import MOST_THREADS, EnvConfig, EvaluateConfig, check_within
 from experiments.environments import CUT_OFF, fresh_seeds, seeded_envs
 from experiments.episodes import Episode, correct_turn_rate, mean, success_by_length, success_summary, turns_taken
@@ -98,9 +98,7 @@ def play_in(
             say(f"{len(episodes)} of {len(seeds)} episodes have ended, after {steps * n_envs:,} steps{hint}")
             said = time.monotonic()
         check_finite(observations, "observation", steps, of="the evaluation")
-        with user_errors(ValueError):
-            masks = get_action_masks(vec_env) if masked else None
-        actions, step = actor.act(observations, starts, masks)
+        actions, step = actor.act(observations, starts, masks_of(vec_env) if masked else None)
         seen = live_memories(step)
         live += 0 if seen is None else seen
         observations, rewards, starts, infos = vec_env.step(actions)
@@ -206,7 +204,7 @@ def _result(config: EvaluateConfig, seeds: list[int]) -> dict[str, Any]:
         "timesteps": run.model.num_timesteps,
         "slots": config.slots if config.slots is not None else run.config.core.slots_of_a_layer,
         "max_steps": config.max_steps,
-        "cut_off": sum(episode.cut_off for episode in episodes),
+        "cut_off": sum(episode.cut_off for episode in (*episodes, *(levels or ()))),
         "actions": "deterministic" if deterministic else "sampled",
         "seeds": [seeds[0], seeds[-1]],
         "device": str(run.model.device),

@@ -12,11 +12,12 @@ from minigrid.core.actions import Actions
 from minigrid.minigrid_env import MiniGridEnv
 
 from agents import ExpireSpanPPO
-from agents.action_masks import get_action_masks, uses_masks
+from agents.action_masks import uses_masks
 from agents.cores import CoreStep
 from agents.finite import check_finite
-from experiments.acting import Actor
-from experiments.errors import UserError, user_errors
+from envs.faults import FAULTS, fault_of, told
+from experiments.acting import Actor, masks_of
+from experiments.errors import UserError
 from expire_span import ExpireSpanCore, StepOutput
 
 Pixels = UInt8[np.ndarray, "height width 3"]
@@ -123,8 +124,7 @@ def record_episode(
     while not done:
         step = len(moments) + 1
         frame, thumbs[step] = render(env)
-        with user_errors(ValueError):
-            masks = get_action_masks(env)[None] if masked else None
+        masks = masks_of(env)[None] if masked else None
         batch = _batch_of_one(observation)
         check_finite(batch, "observation", step - 1, of=f"episode {episode}")
         actions, core_step = actor.act(batch, np.array([step == 1]), masks)
@@ -180,10 +180,14 @@ def render(env: gym.Env[Any, Any]) -> tuple[Picture, Picture]:
 
     Raises:
         UserError: if the environment gives no picture.
+        EnvironmentFault: if it fails while it draws.
     """
     base = env.unwrapped
     if isinstance(base, MiniGridEnv):
-        return Picture.of(_grid_frame(base)), Picture.of(base.get_pov_render(THUMB_PIXELS // base.agent_view_size))
+        try:  # not drawn by `env.render`, which tells of it
+            return Picture.of(_grid_frame(base)), Picture.of(base.get_pov_render(THUMB_PIXELS // base.agent_view_size))
+        except FAULTS as error:
+            raise fault_of(0, told(error)) from error
     pixels: Any = env.render()
     is_array = isinstance(pixels, np.ndarray)
     # Of floats it isn't known whether they go to 1 or to 255: taken as they are they would mostly be black.

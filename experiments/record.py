@@ -87,7 +87,7 @@ def record_episodes(
             for number, _ in enumerate(progress, start=1)
         ]
     finally:
-        env.close()
+        seeded.close()
 
 
 def _pictures(painter: Painter, episodes: list[RecordedEpisode], fps: float, suffix: str) -> Iterator[Image.Image]:

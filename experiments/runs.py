@@ -20,13 +20,14 @@ from agents.checkpoint import CheckpointError
 from agents.checkpoint.lock import LOCK
 from agents.saving.model import policy_kwargs_from_tree
 from agents.saving.place import load_tree
+from envs.faults import close
 from experiments.config import EnvConfig, TrainConfig
 from experiments.environments import make
 from experiments.errors import UserError, one_line, user_errors
 from experiments.settings import SECTIONS, described, is_of, kinds, tuples
 from expire_span.version import __version__
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of the run folder. Raise it when a folder written before can no longer be read."""
 
 CONFIG, MODEL, CHECKPOINTS, SUMMARY = "config.json", "model.safetensors", "checkpoints", "summary.json"
@@ -208,15 +209,16 @@ class Run:
         if not env_args:
             return self.config.env
         changed = self.config.env.with_args(env_args)
-        with contextlib.closing(make(changed)) as env:
-            for word, its, new in (
-                ("observations", self.model.observation_space, env.observation_space),
-                ("actions", self.model.action_space, env.action_space),
-            ):
-                if its != new:
-                    raise UserError(
-                        f"--env-args: the agent was trained on {word} {its}, not {new}: leave out what changes them"
-                    )
+        env = make(changed)
+        close(env, changed.env_id)
+        for word, its, new in (
+            ("observations", self.model.observation_space, env.observation_space),
+            ("actions", self.model.action_space, env.action_space),
+        ):
+            if its != new:
+                raise UserError(
+                    f"--env-args: the agent was trained on {word} {its}, not {new}: leave out what changes them"
+                )
         return changed
 
 
@@ -319,10 +321,11 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
                 kwargs["max_span"] = float(max(kwargs["max_span"], slots))
             changed["policy_kwargs"] = kwargs
         model = ExpireSpanPPO.load(tree, device=device, custom_objects=changed)
-    with contextlib.closing(make(config.env)) as env:
-        if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):
-            raise UserError(
-                f"{path} isn't of this run: it reads {model.observation_space} and acts in {model.action_space}, "
-                f"{config.env.env_id} gives {env.observation_space} and takes {env.action_space}"
-            )
+    env = make(config.env)
+    close(env, config.env.env_id)
+    if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):
+        raise UserError(
+            f"{path} isn't of this run: it reads {model.observation_space} and acts in {model.action_space}, "
+            f"{config.env.env_id} gives {env.observation_space} and takes {env.action_space}"
+        )
     return Run(run_dir, config, model)

@@ -16,6 +16,8 @@ from expire_span import NO_FLEX_GRADIENT, ExpireSpanCore
 
 SIZES = {"dim": 128, "depth": 2}
 """Given to a core that asks for them and has no default of its own."""
+_SHORTENING = "random_shortening"
+"""An argument of `ExpireSpanCore` that no policy can have on."""
 
 
 def transformer_xl(
@@ -78,11 +80,11 @@ def core_maker(core: str | Callable[..., MemoryCore], given: Mapping[str, Any]) 
             hint = f"{unknown[0]} is an argument of the agent itself, outside of policy_kwargs; the"
         raise ValueError(
             f"neither the policy nor its core {name} has an argument {', '.join(unknown)}; "
-            f"{hint} core has {', '.join(defaults) or 'none'}"
+            f"{hint} core has {', '.join(name for name in defaults if name != _SHORTENING) or 'none'}"
         )
     arguments = {name: default for name, default in defaults.items() if default is not inspect.Parameter.empty}
     # Off in any policy, see `checked`: so its file needn't say it, which is as before then.
-    arguments.pop("random_shortening", None)
+    arguments.pop(_SHORTENING, None)
     for name in ("dim", "depth", "heads", "slots", "seq_len"):
         # Also of a core of one's own: its file would be refused.
         check_size(name, given.get(name, 0))

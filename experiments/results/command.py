@@ -13,6 +13,7 @@ from experiments import contrib, runs
 from experiments.callbacks import StopRequest, stop_on_signals
 from experiments.config import ResultsConfig
 from experiments.errors import UserError, say, user_errors
+from experiments.output import kept_for_the_result
 from experiments.results import recurrent_ppo
 from experiments.results.matrix import Cell, cells, counts
 from experiments.results.report import report
@@ -37,7 +38,8 @@ def results(config: ResultsConfig, program: str, arguments: list[str]) -> int:
     _check(config)
     if config.report:
         return report(config)
-    matrix = cells(config)
+    with kept_for_the_result():
+        matrix = cells(config)
     if config.list_:
         if not Path(config.data).is_dir():
             say(f"--data {config.data} isn't there: the results that the repository has are in its clone")

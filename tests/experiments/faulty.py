@@ -88,6 +88,11 @@ class FaultyEnv(gym.Env[Any, Any]):
                 fail(self._fault, self._mended)
         return same, reward, terminated, truncated, {}
 
+    def close(self) -> None:
+        """The end, or another fault."""
+        if self._fault == "close":
+            raise RuntimeError("already gone")
+
     def render(self) -> Any:
         """A picture, of whatever kind."""
         if self._fault == "no display":

@@ -33,7 +33,7 @@ def env_id() -> Iterator[str]:
     del gym.registry["Drawn-v0"]
 
 
-def test_masks_from_the_command_line(tmp_path: Path, cli: Cli, env_id: str) -> None:
+def test_masks_from_the_command_line(tmp_path: Path, cli: Cli, env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Would catch: `evaluate` or `record` that lets the agent do what it has never done in training."""
     run = tmp_path / "run"
     outcome = cli("train", "--env", env_id, *TINY, "--total-timesteps", 64, "--run-dir", run)
@@ -44,3 +44,8 @@ def test_masks_from_the_command_line(tmp_path: Path, cli: Cli, env_id: str) -> N
     ):
         outcome = cli(*arguments)
         assert outcome.status == 0, outcome.err
+    # As in a training, an environment that fails isn't a wrong setting.
+    monkeypatch.setattr(Drawn, "action_masks", lambda self: np.zeros(5, dtype=bool))
+    outcome = cli("evaluate", run, "--episodes", 8)
+    assert outcome.status == 1
+    assert len(outcome.err.splitlines()) == 1, outcome.err

@@ -228,6 +228,9 @@ def test_summaries() -> None:
     assert [part["success_rate"] for part in parts.values()] == [1.0, 0.5, 1.0]
     assert success_by_length([episode(True)]) is None
     assert success_summary([episode(True), episode(None)])["success_rate"] is None
+    cut_off = dataclasses.replace(episode(None), cut_off=True)
+    assert success_summary([episode(True), cut_off])["success_rate"] == 0.5, "it hadn't succeeded by then"
+    assert success_summary([cut_off, cut_off])["success_rate"] is None
 
 
 def test_many_corridors_have_no_one_length(tmp_path: Path, cli: Cli) -> None:

@@ -1,5 +1,6 @@
 """Whatever ends a training tells so in one line, which docs/faults.md has, and what was learned is kept."""
 
+import json
 import os
 import re
 import shutil
@@ -149,6 +150,14 @@ def test_pictures_that_are_none(cli: Cli, whole: Path, tmp_path: Path, fault: st
     assert re.search(rf"^expire-span: error: .*{said}$", outcome.err, re.MULTILINE), outcome.err
     assert "Traceback" not in outcome.err
     assert not video.exists()
+
+
+def test_a_result_outlives_environments_that_fail_to_close(cli: Cli, whole: Path) -> None:
+    """Would catch: all episodes played, and their result lost in a traceback."""
+    outcome = cli("evaluate", whole, "--episodes", 2, "--n-envs", 1, "--json", "--env-args", "fault=close")
+    assert outcome.status == 0
+    assert json.loads(outcome.out)["episodes"] == 2
+    assert "Traceback" not in outcome.err
 
 
 def in_a_process(folder: Path, fault: str, *more: str, before: str = "") -> tuple[list[str], str]:

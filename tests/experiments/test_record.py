@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from envs.faults import EnvironmentFault
 from experiments import runs
 from experiments.acting import Actor
 from experiments.drawing import Layout, Painter, attention_color, faded, places
 from experiments.environments import SeededEpisodes, fresh_seeds, make
-from experiments.moments import Moment, Picture, SlotBook, record_episode
+from experiments.moments import Moment, Picture, SlotBook, record_episode, render
 from tests.experiments.conftest import Cli
 
 
@@ -52,6 +53,19 @@ def test_gif_and_png(trained: Path, tmp_path: Path, cli: Cli) -> None:
     assert shown == int(said.group(1)) * 200
     with Image.open(png) as picture:
         assert picture.size[0] == size[0]
+
+
+def test_a_grid_that_fails_while_it_is_drawn(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the user's told as ours: MiniGrid's frames aren't drawn by the environment's own `render`."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no font")
+
+    env = make(runs.load(trained, "cpu").config.env)
+    env.reset(seed=0)
+    monkeypatch.setattr(env.unwrapped, "get_pov_render", fails)
+    with pytest.raises(EnvironmentFault, match=r"^environment 0: RuntimeError: no font \("):
+        render(env)
 
 
 def test_slot_book_agrees_with_the_memory(trained: Path) -> None:
