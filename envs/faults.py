@@ -49,6 +49,15 @@ def close(env: gym.Env[Any, Any], name: str) -> None:
         warnings.warn(f"{name} can't be closed: {told(error)}", stacklevel=2)
 
 
+@contextmanager
+def numbered(number: int) -> Iterator[None]:
+    """Within this block what an environment raises is raised as an `EnvironmentFault`, whose cause it is."""
+    try:
+        yield
+    except FAULTS as error:
+        raise fault_of(number, told(error)) from error
+
+
 class NumberedFaults(gym.Wrapper[Any, Any, Any, Any]):
     """Raises what its environment raises as an `EnvironmentFault`, whose cause that is.
 
@@ -61,16 +70,9 @@ class NumberedFaults(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._number = number
 
-    @contextmanager
-    def _numbered(self) -> Iterator[None]:
-        try:
-            yield
-        except FAULTS as error:
-            raise fault_of(self._number, told(error)) from error
-
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The environment's own reset."""
-        with self._numbered():
+        with numbered(self._number):
             return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -83,11 +85,11 @@ class NumberedFaults(gym.Wrapper[Any, Any, Any, Any]):
     def get_wrapper_attr(self, name: str) -> Any:
         """An attribute; of the methods that agents act by, one that raises likewise."""
         found = super().get_wrapper_attr(name)
-        return self._numbered()(found) if name == "action_masks" and callable(found) else found
+        return numbered(self._number)(found) if name == "action_masks" and callable(found) else found
 
     def render(self) -> Any:
         """The environment's own picture."""
-        with self._numbered():
+        with numbered(self._number):
             return self.env.render()
 
     def close(self) -> None:

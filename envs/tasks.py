@@ -256,10 +256,10 @@ def _where_to_look(module: str, name: str) -> str:
 
 def _near_misses(name: str, known: Iterable[str]) -> list[str]:
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=3)
     # `corridor` is near no full id, but part of one.
-    close = close or [known for known in by_lower_case if name and name.lower() in known][:3]
-    return [by_lower_case[match] for match in close]
+    near = near or [known for known in by_lower_case if name and name.lower() in known][:3]
+    return [by_lower_case[match] for match in near]
 
 
 def _creator(spec: EnvSpec) -> Callable[..., Any]:

@@ -53,9 +53,20 @@ def make(env: EnvConfig, **more: Any) -> gym.Env[Any, Any]:
         try:
             check_spaces(env.env_id, made.observation_space, made.action_space)
         except UserError:
-            made.close()
+            close(made, env.env_id)
             raise
         return _channels_first(made)
+
+
+def spaces_of(env: EnvConfig) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """The spaces of observations and actions of an environment that is made to see whether it can be.
+
+    Raises:
+        UserError: as `make`.
+    """
+    made = make(env)
+    close(made, env.env_id)
+    return made.observation_space, made.action_space
 
 
 @contextmanager
@@ -140,7 +151,7 @@ def training_envs(env: EnvConfig, seed: int, device: torch.device | str = "cpu")
         UserError: as `make`, before any process is started, and for what that way of stepping doesn't support.
     """
     with _construction_of(env.env_id):
-        close(make(env), env.env_id)
+        spaces_of(env)
         # ImportError: EnvPool isn't installed.
         with user_errors(ValueError, ImportError, prefix=f"--vec-env {env.vec_env}: "):
             vec_env = _MAKERS[env.vec_env](env, device)

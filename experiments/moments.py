@@ -15,7 +15,7 @@ from agents import ExpireSpanPPO
 from agents.action_masks import uses_masks
 from agents.cores import CoreStep
 from agents.finite import check_finite
-from envs.faults import FAULTS, fault_of, told
+from envs.faults import numbered
 from experiments.acting import Actor, masks_of
 from experiments.errors import UserError
 from expire_span import ExpireSpanCore, StepOutput
@@ -184,10 +184,8 @@ def render(env: gym.Env[Any, Any]) -> tuple[Picture, Picture]:
     """
     base = env.unwrapped
     if isinstance(base, MiniGridEnv):
-        try:  # not drawn by `env.render`, which tells of it
+        with numbered(0):  # not drawn by `env.render`, which tells of it
             return Picture.of(_grid_frame(base)), Picture.of(base.get_pov_render(THUMB_PIXELS // base.agent_view_size))
-        except FAULTS as error:
-            raise fault_of(0, told(error)) from error
     pixels: Any = env.render()
     is_array = isinstance(pixels, np.ndarray)
     # Of floats it isn't known whether they go to 1 or to 255: taken as they are they would mostly be black.

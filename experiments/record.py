@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from envs.faults import close
 from experiments import pretrained, runs, video
 from experiments.config import MOST_THREADS, EnvConfig, RecordConfig, check_within
 from experiments.drawing import Painter
@@ -77,7 +78,7 @@ def record_episodes(
     except UserError as error:
         raise UserError(f"{env_config.env_id} can't be recorded: {error}") from error
     if "rgb_array" not in env.metadata.get("render_modes", ()):
-        env.close()
+        close(env, env_config.env_id)
         raise UserError(f"{env_config.env_id} can't be recorded: it doesn't render to pixels (rgb_array)")
     seeded = monitored(SeededEpisodes(env, seeds), 0)
     progress = tqdm(seeds, desc="episodes", disable=not sys.stderr.isatty(), file=sys.stderr, leave=False)

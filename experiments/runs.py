@@ -20,9 +20,8 @@ from agents.checkpoint import CheckpointError
 from agents.checkpoint.lock import LOCK
 from agents.saving.model import policy_kwargs_from_tree
 from agents.saving.place import load_tree
-from envs.faults import close
 from experiments.config import EnvConfig, TrainConfig
-from experiments.environments import make
+from experiments.environments import spaces_of
 from experiments.errors import UserError, one_line, user_errors
 from experiments.settings import SECTIONS, described, is_of, kinds, tuples
 from expire_span.version import __version__
@@ -209,11 +208,10 @@ class Run:
         if not env_args:
             return self.config.env
         changed = self.config.env.with_args(env_args)
-        env = make(changed)
-        close(env, changed.env_id)
+        observations, actions = spaces_of(changed)
         for word, its, new in (
-            ("observations", self.model.observation_space, env.observation_space),
-            ("actions", self.model.action_space, env.action_space),
+            ("observations", self.model.observation_space, observations),
+            ("actions", self.model.action_space, actions),
         ):
             if its != new:
                 raise UserError(
@@ -321,11 +319,10 @@ def load(run_dir: Path, device_name: str, slots: int | None = None) -> Run:
                 kwargs["max_span"] = float(max(kwargs["max_span"], slots))
             changed["policy_kwargs"] = kwargs
         model = ExpireSpanPPO.load(tree, device=device, custom_objects=changed)
-    env = make(config.env)
-    close(env, config.env.env_id)
-    if (model.observation_space, model.action_space) != (env.observation_space, env.action_space):
+    observations, actions = spaces_of(config.env)
+    if (model.observation_space, model.action_space) != (observations, actions):
         raise UserError(
             f"{path} isn't of this run: it reads {model.observation_space} and acts in {model.action_space}, "
-            f"{config.env.env_id} gives {env.observation_space} and takes {env.action_space}"
+            f"{config.env.env_id} gives {observations} and takes {actions}"
         )
     return Run(run_dir, config, model)

@@ -17,7 +17,7 @@ from experiments.bench.row import READY
 from experiments.bench.rows import ROWS, STOCK, Job, jobs, train_config
 from experiments.bench.table import print_table
 from experiments.config import BenchConfig, TrainConfig, check_within
-from experiments.environments import make
+from experiments.environments import spaces_of
 from experiments.errors import UserError, say, user_errors
 from experiments.output import kept_for_the_result
 from experiments.runs import check_device, written_whole
@@ -78,7 +78,7 @@ def check(config: BenchConfig) -> None:
             raise UserError(f"--output {path} is a folder: give the name of a file")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
             raise UserError(f"--output {path}: there is no folder {path.parent} that can be written")
-    make(settings.env).close()
+    spaces_of(settings.env)
 
 
 def by_turns(chosen: list[Job]) -> list[Result]:

@@ -38,8 +38,7 @@ Each number is an interquartile mean over the seeds: of five, the mean of the mi
   by then: how steady an agent is.
 - *live memories*: of a step and layer, beside the *slots* and the *episode length*.
 - *in training*: the objective at the end of training, where actions are sampled.
-- *levels solved*: of all levels that there are, over all seeds, where they can be counted.
-"""
+- *levels solved*: of all levels that there are, over all seeds, where they can be counted."""
 
 Results = list[tuple[Cell, RunRecord]]
 
@@ -59,7 +58,7 @@ def report(config: ResultsConfig) -> int:
     given = {tasks.short_name(name): name for name in config.tasks or tasks.names()}
     of_task = _by_task(fresh)
     with user_errors(OSError, prefix=f"--page {path} can't be written: "):
-        before, tables = page.read(path), [_LEGEND.strip()]
+        before, tables = page.read(path), [_LEGEND]
         for task, results in of_task.items():
             draw(path.parent / _picture(task), results[0][0].definition, _by_agent(results))
             tables += [_section(given[task], results), f"![{task}]({_picture(task).as_posix()})"]

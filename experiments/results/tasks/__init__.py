@@ -16,7 +16,7 @@ from typing import Any
 from experiments import preset_file
 from experiments.arguments import merged
 from experiments.config import AgentConfig, CoreConfig
-from experiments.environments import make
+from experiments.environments import spaces_of
 from experiments.errors import UserError, near_misses, user_errors
 from experiments.results import agents
 from experiments.results.task import Evaluation, ResultsTask
@@ -70,7 +70,7 @@ def _read(path: Path) -> ResultsTask:
     # What it can't be judged by is said before hours of training, not after.
     with user_errors(UserError, prefix=f"--tasks {path}: evaluation: "):
         env_args = merged(config.env.env_args, judged.env_args, "env_args")
-        make(dataclasses.replace(config.env, env_args=env_args)).close()
+        spaces_of(dataclasses.replace(config.env, env_args=env_args))
     task = ResultsTask(str(record.get("title", path.stem)), config, judged, **arguments)
     return dataclasses.replace(task, own=_read_own(path, record.get("own", {})))
 
