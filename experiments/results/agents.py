@@ -4,13 +4,16 @@ But for one, which isn't ours (`experiments.results.recurrent_ppo`).
 """
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
+from typing import Any
 
-from experiments.config import Memory, TrainConfig
+from agents.cores import CORES
+from experiments.config import CoreConfig, Memory, TrainConfig
 from experiments.errors import UserError, near_misses
 from experiments.results import recurrent_ppo
 from experiments.results.task import ResultsTask
-from experiments.settings import with_settings
+from experiments.settings import kinds, with_settings
 
 DEFAULT = ("expire-span", "transformer-xl", "lstm", "none")
 PLAIN = "lstm-plain"
@@ -29,12 +32,29 @@ COMPARED = tuple(name for name in _MEMORIES if name != PLAIN)
 """Those that the table of all tasks has a column for: each memory once, and the agent that isn't ours."""
 _SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""
-_BUDGETS = {f"expire-span-{budget}": budget for budget in (1, 2, 4, 8, 16)}
+_BUDGETS = {f"expire-span-{budget}": {"memory_budget_end": float(budget)} for budget in (1, 2, 4, 8, 16)}
 """Expiring memory with a budget of its own; without a number it has the task's."""
+_AS_PUBLISHED = {
+    "read_margin": 0.0,
+    "ramp_gradient": True,
+    "ramp_length": 16.0,
+    "ramp_power": 1.0,
+    "memory_budget": 0.0,
+    "memory_budget_end": None,
+    "forget_at_success": None,
+}
+_PRICES = {
+    f"expire-span-paper-{price}": {**_AS_PUBLISHED, "expire_loss_coef": float(price)}
+    for price in ("1e-4", "1e-5", "1e-6")
+}
+"""Expiring memory that learns spans as the paper has it: by the reward's gradient on the ramp, at a constant price."""
+_VARIANTS: Mapping[str, Mapping[str, Any]] = {**_BUDGETS, **_PRICES}
+PRICE = ("memory_budget", "memory_budget_end", "expire_loss_coef", "forget_at_success", "read_loss_coef")
+"""The settings of learning that make memories expire."""
 
-SWEEPS = {"expire-span": tuple(_BUDGETS), "transformer-xl": tuple(_SLOTS)}
-"""By an agent those that differ from it in their budget or slots alone."""
-NAMES = (*_MEMORIES, *_BUDGETS, *_SLOTS)
+SWEEPS = {"expire-span": tuple(_BUDGETS), "expire-span-paper": tuple(_PRICES), "transformer-xl": tuple(_SLOTS)}
+"""By the name before their number those that differ in their budget, price or slots alone."""
+NAMES = (*_MEMORIES, *_VARIANTS, *_SLOTS)
 OWN = ("transformer-xl", "lstm", PLAIN, "none")
 """Those that a task can have settings of their own for; a Transformer-XL's are those of its sweep, too."""
 
@@ -47,19 +67,37 @@ def check_name(agent: str) -> None:
 
 def config_of(agent: str, task: ResultsTask) -> TrainConfig:
     """What an agent, one of `NAMES`, is trained with on a task."""
-    if agent in _BUDGETS:
-        return with_settings(task.config, {"memory_budget_end": float(_BUDGETS[agent])})
-    memory = _MEMORIES.get(agent, "transformer-xl")
+    if agent in _VARIANTS:
+        return with_settings(task.config, _VARIANTS[agent])
+    memory = _memory(agent)
     if memory == "expire-span":
         return task.config
     # Where nothing expires, the count of all is the age, which carries over to longer ways as it is; with matches
     # alone a Transformer-XL turned right half the time where it had always done (`experiments/LOG.md`).
     core = dataclasses.replace(task.config.core, memory=memory, count_matches=False)
-    if memory == "transformer-xl":
-        # Nothing fades: its slot is needed before its span ends.
-        core = dataclasses.replace(core, ramp_length=1.0)
     if memory == "lstm":
         core = dataclasses.replace(core, output_norm=agent != PLAIN)
     own = task.own.get("transformer-xl" if agent in _SLOTS else agent, {})
     of_sweep = {"slots": _SLOTS[agent]} if agent in _SLOTS else {}
     return with_settings(dataclasses.replace(task.config, core=core), {**own, **of_sweep})
+
+
+def unused(agent: str) -> set[str]:
+    """The settings, `core.ramp_length`, that an agent has no use for: whatever they are, its runs are the same."""
+    memory = _memory(agent)
+    if memory == "expire-span":
+        return set()
+    # Without slots the core is a Transformer-XL's, too: nothing is there that could expire.
+    used = set(inspect.signature(CORES["transformer-xl" if memory == "none" else memory]).parameters)
+    if memory == "none":
+        used.remove("slots")
+    if agent == recurrent_ppo.NAME:
+        used = recurrent_ppo.USED
+    of_core = kinds(CoreConfig).keys() - used - {"memory"}
+    return {f"core.{name}" for name in of_core} | {f"agent.{name}" for name in PRICE}
+
+
+def _memory(agent: str) -> Memory:
+    if agent in _VARIANTS:
+        return "expire-span"
+    return _MEMORIES.get(agent, "transformer-xl")

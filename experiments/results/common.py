@@ -11,8 +11,16 @@ from typing import Any
 
 from experiments.config import AgentConfig, CoreConfig, EnvConfig
 
-MEMORY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8, ramp_power=8)
-"""Of MiniGrid's Memory tasks."""
+KEY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8, ramp_power=8)
+"""Of KeyCorridor."""
+TWO_LAYERS: Mapping[str, Mapping[str, Any]] = {
+    "transformer-xl": {"depth": 2, "seq_len": 64},
+    "lstm": {"depth": 2},
+    "lstm-plain": {"depth": 2},
+    "none": {"depth": 2, "seq_len": 64},
+}
+"""What the other memories keep in MiniGrid's Memory tasks: the layers and positions that they learned these with before
+the expiring one needed but one."""
 MEMORY_AGENT = AgentConfig(
     n_steps=64,
     segment_length=64,
@@ -25,11 +33,11 @@ MEMORY_AGENT = AgentConfig(
     ent_coef=0.05,
     ent_coef_end=0.005,
     memory_budget_end=8.0,
-    expire_loss_coef=4e-5,
+    expire_loss_coef=6.4e-3 / 64,
     stats_window_size=1000,
     precision="tf32",
 )
-"""Of MiniGrid's Memory tasks."""
+"""Of MiniGrid's Memory tasks, for as many slots as `memory_core` has."""
 CORRIDOR_AGENT = AgentConfig(
     n_steps=128,
     segment_length=64,
@@ -74,7 +82,7 @@ def fifth_of_the_entropy(agent: AgentConfig) -> Mapping[str, Any]:
 
 
 def corridor_core(slots: int) -> CoreConfig:
-    """A core for corridors of which so many steps are to be remembered at first.
+    """A core for ways of which so many steps are to be remembered at first.
 
     One layer: of two, the second sees what the first saw, so that cues are handed on from state to state. That reaches
     twice as far as the spans, and no gradient comes from farther on.
@@ -92,6 +100,11 @@ def corridor_core(slots: int) -> CoreConfig:
         # A cue is mostly older than that in training, so what finds it then finds it at any age.
         seq_len=8,
     )
+
+
+def memory_core(max_span: float = 128) -> CoreConfig:
+    """The same for MiniGrid's Memory tasks, whose longest ways aren't met before it is known what a memory is for."""
+    return dataclasses.replace(corridor_core(slots=64), max_span=max_span)
 
 
 def tmaze_core(slots: int) -> CoreConfig:

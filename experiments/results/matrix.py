@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,10 +48,21 @@ class Cell:
         """All that results have in common which are compared, as JSON has it, by name."""
         return settings_of(self.config, self.definition)
 
+    def differences(self, before: dict[str, Any]) -> list[str]:
+        """The settings, of those that the agent has a use for, that another run of this cell was made with otherwise.
+
+        Args:
+            before: as `settings_of` has them.
+
+        Returns:
+            Each as `name before -> now`.
+        """
+        return differences(self.settings(), before, agents.unused(self.agent))
+
     def state(self) -> State:
         """What became of it so far."""
         if self.record.is_file():
-            return "stale" if differences(self.settings(), read_record(self.record).settings) else "done"
+            return "stale" if self.differences(read_record(self.record).settings) else "done"
         if (self.run_dir / runs.ERROR).is_file():
             return "failed"
         return "interrupted" if (self.run_dir / runs.CONFIG).is_file() else "new"
@@ -112,14 +124,14 @@ def settings_of(config: TrainConfig, definition: ResultsTask) -> dict[str, Any]:
     return as_json
 
 
-def differences(now: dict[str, Any], before: dict[str, Any]) -> list[str]:
-    """The settings that differ, each `name before -> now`.
+def differences(now: dict[str, Any], before: dict[str, Any], unused: Collection[str] = ()) -> list[str]:
+    """The settings that differ, but for those without a use, each `name before -> now`.
 
     One that there wasn't is taken to have been at its default: a new setting changes nothing until it is used.
     """
     default = settings_of(TrainConfig(), ResultsTask("", TrainConfig()))
     now, before = default | now, default | before
-    names = sorted({name for name in now.keys() | before.keys() if now.get(name) != before.get(name)})
+    names = sorted({name for name in (now.keys() | before.keys()) - set(unused) if now.get(name) != before.get(name)})
     return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names]
 
 

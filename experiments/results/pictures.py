@@ -87,6 +87,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 _LOOKS = {
     "expire-span": ("C0", "o"),
+    "expire-span-paper": ("C9", "X"),
     "transformer-xl": ("C1", "s"),
     "lstm": ("C2", "D"),
     agents.PLAIN: ("yellowgreen", "d"),
@@ -94,7 +95,11 @@ _LOOKS = {
     "recurrent-ppo": ("C4", "v"),
 }
 """Colour and shape."""
-_SWEPT = {"expire-span": "other budgets", "transformer-xl": "other numbers of slots"}
+_SWEPT = {
+    "expire-span": "other budgets",
+    "expire-span-paper": "at three prices",
+    "transformer-xl": "other numbers of slots",
+}
 """What differs in a sweep: which is which is said at the points."""
 
 

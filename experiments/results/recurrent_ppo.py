@@ -28,6 +28,8 @@ from experiments.model import embeds_codes, learning_arguments, policy_name
 
 NAME = "recurrent-ppo"
 """As `--agents` has it."""
+USED = {"dim"}
+"""Of the task's core: the width of the encoder."""
 MODEL = runs.PEER
 """In a run folder, as Stable-Baselines3 saves it."""
 

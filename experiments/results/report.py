@@ -10,7 +10,7 @@ import numpy as np
 from experiments.config import AgentConfig, CoreConfig, ResultsConfig
 from experiments.errors import UserError, user_errors
 from experiments.results import agents, page, tasks
-from experiments.results.matrix import Cell, differences, found
+from experiments.results.matrix import Cell, found
 from experiments.results.pictures import draw, draw_memories_of
 from experiments.results.record import RunRecord
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
@@ -26,8 +26,6 @@ _HEAD = (
     *("live memories", "slots", "episode length"),
 )
 _HEAD_OF_COSTS = ("agent", "in training", "levels solved", "steps/s", "peak MiB", "device")
-_PRICE = ("memory_budget", "memory_budget_end", "expire_loss_coef", "forget_at_success", "read_loss_coef")
-"""The agent's settings that make memories expire."""
 _LEGEND = """\
 Each number is an interquartile mean over the seeds: of five, the mean of the middle three; of three, the plain mean.
 
@@ -50,7 +48,7 @@ def report(config: ResultsConfig) -> int:
         UserError: if there are no results, or the page has no markers, isn't UTF-8 or can't be written.
     """
     every = found(config)
-    stale = [(cell, record) for cell, record in every if differences(cell.settings(), record.settings)]
+    stale = [(cell, record) for cell, record in every if cell.differences(record.settings)]
     fresh = [result for result in every if result not in stale]
     if not every:
         raise UserError(f"--data {config.data} has no results of these tasks and agents yet: leave out --report first")
@@ -102,7 +100,7 @@ def _section(task: str, results: Results) -> str:
     if own:
         how += f" Settings of their own: {'; '.join(own)}."
     memory = _changed(definition.config.core, CoreConfig()) | {
-        name: value for name, value in _changed(definition.config.agent, AgentConfig()).items() if name in _PRICE
+        name: value for name, value in _changed(definition.config.agent, AgentConfig()).items() if name in agents.PRICE
     }
     measure = definition.measure.replace("_", " ")
     head = [name.format(measure if name == "{}" else f"{definition.goal:g}") for name in _HEAD]
@@ -301,5 +299,5 @@ def _left_out(stale: Results) -> list[str]:
     """A line for each result that isn't of the settings that its task has now."""
     if not stale:
         return []
-    lines = [f"- {cell}: {', '.join(differences(cell.settings(), record.settings))}" for cell, record in stale]
+    lines = [f"- {cell}: {', '.join(cell.differences(record.settings))}" for cell, record in stale]
     return ["\n".join(["Left out, since their tasks have other settings now:", "", *lines])]

@@ -19,7 +19,7 @@ from experiments.results import recurrent_ppo
 from experiments.results.cue_spans import LogsSpansOfCue, has_cue
 from experiments.results.curve import first_at, read_points, thinned
 from experiments.results.judgement import judged
-from experiments.results.matrix import Cell, differences, settings_of
+from experiments.results.matrix import Cell, settings_of
 from experiments.results.record import RunRecord, write_record
 from experiments.session import Session, make_room, new_session, resumed_session
 from experiments.train import run_session
@@ -65,7 +65,7 @@ def _check_settings(cell: Cell) -> None:
     if not (cell.run_dir / runs.CONFIG).is_file():
         return
     before = settings_of(runs.read_config(cell.run_dir), cell.definition)
-    changed = differences(cell.settings(), before)
+    changed = cell.differences(before)
     if changed:
         raise UserError(f"{cell.run_dir} is a run of other settings ({', '.join(changed)}): remove it to run anew")
 

@@ -24,8 +24,9 @@ from experiments.environments import make, training_envs
 from experiments.errors import UserError
 from experiments.model import build_model
 from experiments.results import agents, page, pictures, tasks
+from experiments.results.agents import config_of
 from experiments.results.curve import COLUMNS, POINTS, Point, first_at, read_points, thinned
-from experiments.results.matrix import cells, differences
+from experiments.results.matrix import cell, cells, differences, settings_of
 from experiments.results.page import AT_A_GLANCE, TABLES
 from experiments.results.record import read_record
 from experiments.results.statistics import bootstrap_interval, interquartile_mean
@@ -125,16 +126,17 @@ def test_every_task_and_agent_can_be_made(name: str) -> None:
     judged = dataclasses.replace(few, env_args=(*task.config.env.env_args, *task.evaluation.env_args))
     make(judged).close()
     matrix = cells(ResultsConfig(tasks=(name,), agents=(*agents.DEFAULT, "transformer-xl-8", agents.PLAIN), seeds=(3,)))
-    for cell in matrix:
-        own = task.own.get("transformer-xl" if "-xl" in cell.agent else cell.agent, {})
-        shared = with_settings(cell.config, {name: setting(task.config, name) for name in own})
+    for one in matrix:
+        own = task.own.get("transformer-xl" if "-xl" in one.agent else one.agent, {})
+        shared = with_settings(one.config, {name: setting(task.config, name) for name in own})
         assert dataclasses.replace(shared, core=task.config.core, seed=0) == task.config
-        assert {name: setting(cell.config, name) for name in own} == own
-        small = dataclasses.replace(cell.config.agent, compile=False, batch_size=2 * cell.config.agent.n_steps)
-        build_model(dataclasses.replace(cell.config, env=few, agent=small), vec_env, torch.device("cpu"))
+        assert {name: setting(one.config, name) for name in own} == own
+        assert not {f"{part}.{name}" for name in own for part in ("core", "agent")} & agents.unused(one.agent)
+        small = dataclasses.replace(one.config.agent, compile=False, batch_size=2 * one.config.agent.n_steps)
+        build_model(dataclasses.replace(one.config, env=few, agent=small), vec_env, torch.device("cpu"))
     vec_env.close()
-    assert [cell.agent for cell in matrix if not cell.config.core.output_norm] == [agents.PLAIN]
-    slots = {cell.agent: cell.config.core.slots_of_a_layer for cell in matrix}
+    assert [one.agent for one in matrix if not one.config.core.output_norm] == [agents.PLAIN]
+    slots = {one.agent: one.config.core.slots_of_a_layer for one in matrix}
     same = task.config.core.slots
     assert slots == {
         "expire-span": same,
@@ -406,6 +408,33 @@ def test_a_new_setting_makes_no_result_stale_before_it_is_used() -> None:
     assert differences({"a": 1, "core.read_margin": 0.0}, {"a": 1}) == []
     assert differences({"a": 1, "core.read_margin": 2.0}, {"a": 1}) == ["core.read_margin 0.0 -> 2.0"]
     assert differences({}, {"core.gone": 3}) == ["core.gone 3 -> None"]
+
+
+@pytest.mark.parametrize(
+    ("agent", "changed", "stale"),
+    [
+        ("expire-span", {"ramp_length": 2.0}, True),
+        ("expire-span-4", {"expire_loss_coef": 0.5}, True),
+        ("transformer-xl", {"ramp_length": 2.0, "max_span": 9.0, "expire_loss_coef": 0.5}, False),
+        ("transformer-xl-8", {"heads": 1}, True),
+        ("none", {"read_margin": 2.0, "slots": 9}, False),
+        ("none", {"depth": 1}, True),
+        ("lstm", {"seq_len": 8, "forget_at_success": 0.5, "heads": 1}, False),
+        ("lstm", {"depth": 1}, True),
+        ("recurrent-ppo", {"depth": 1, "slots": 9}, False),
+        ("recurrent-ppo", {"dim": 32}, True),
+        ("recurrent-ppo", {"gamma": 0.5}, True),
+    ],
+)
+def test_what_an_agent_has_no_use_for_makes_its_results_not_stale(
+    agent: str, changed: dict[str, Any], stale: bool
+) -> None:
+    """Catches: hours of an LSTM's trainings thrown away for a setting of spans, which it doesn't have; and a result
+    that is kept though what it is of has changed."""
+    before = ResultsTask("", TrainConfig())
+    now = dataclasses.replace(before, config=with_settings(before.config, changed))
+    one = cell(ResultsConfig(), "a", now, agent, 0)
+    assert bool(one.differences(settings_of(config_of(agent, before), before))) == stale
 
 
 def test_a_killed_worker(cli: Cli, folder: Path) -> None:

@@ -6,7 +6,7 @@ Trained on corridors of random lengths, judged on the longest.
 import dataclasses
 
 from experiments.config import TrainConfig
-from experiments.results.common import MEMORY_AGENT, MEMORY_CORE, batched
+from experiments.results.common import MEMORY_AGENT, TWO_LAYERS, batched, memory_core
 from experiments.results.task import Evaluation, ResultsTask
 
 TASK = ResultsTask(
@@ -14,7 +14,7 @@ TASK = ResultsTask(
     config=TrainConfig(
         # MiniGrid's own limit is 21,125 steps.
         env=batched("ExpireSpan/Memory-v0", "size=65", "random_length=True", "max_steps=800"),
-        core=dataclasses.replace(MEMORY_CORE, max_span=1024),
+        core=memory_core(max_span=1024),
         agent=dataclasses.replace(
             MEMORY_AGENT,
             # What the cue showed is seen as the same wherever it stands, or it may never be found to say where to go.
@@ -26,4 +26,5 @@ TASK = ResultsTask(
         total_timesteps=60_000_000,
     ),
     evaluation=Evaluation(env_args=("random_length=False",)),
+    own=TWO_LAYERS,
 )
