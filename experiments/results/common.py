@@ -11,16 +11,8 @@ from typing import Any
 
 from experiments.config import AgentConfig, CoreConfig, EnvConfig
 
-KEY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8, ramp_power=8)
-"""Of KeyCorridor."""
-TWO_LAYERS: Mapping[str, Mapping[str, Any]] = {
-    "transformer-xl": {"depth": 2, "seq_len": 64},
-    "lstm": {"depth": 2},
-    "lstm-plain": {"depth": 2},
-    "none": {"depth": 2, "seq_len": 64},
-}
-"""What the other memories keep in MiniGrid's Memory tasks: the layers and positions that they learned these with before
-the expiring one needed but one."""
+MEMORY_CORE = CoreConfig(dim=64, slots=64, max_span=128, ramp_length=8, ramp_power=8)
+"""Of MiniGrid's Memory tasks."""
 MEMORY_AGENT = AgentConfig(
     n_steps=64,
     segment_length=64,
@@ -33,11 +25,11 @@ MEMORY_AGENT = AgentConfig(
     ent_coef=0.05,
     ent_coef_end=0.005,
     memory_budget_end=8.0,
-    expire_loss_coef=6.4e-3 / 64,
+    expire_loss_coef=4e-5,
     stats_window_size=1000,
     precision="tf32",
 )
-"""Of MiniGrid's Memory tasks, for as many slots as `memory_core` has."""
+"""Of MiniGrid's Memory tasks."""
 CORRIDOR_AGENT = AgentConfig(
     n_steps=128,
     segment_length=64,
@@ -100,11 +92,6 @@ def corridor_core(slots: int) -> CoreConfig:
         # A cue is mostly older than that in training, so what finds it then finds it at any age.
         seq_len=8,
     )
-
-
-def memory_core(max_span: float = 128) -> CoreConfig:
-    """The same for MiniGrid's Memory tasks, whose longest ways aren't met before it is known what a memory is for."""
-    return dataclasses.replace(corridor_core(slots=64), max_span=max_span)
 
 
 def tmaze_core(slots: int) -> CoreConfig:

@@ -1,6 +1,7 @@
 """The picture of a task: learning curves with intervals over seeds, success against live memories, and what became of
 the expiring agent's spans; and one of several tasks' live memories."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,10 @@ from experiments.runs import written_whole
 
 _RESAMPLES = 1000
 """Of a curve's interval, at each point."""
+_AT_THE_AXIS = 0.1
+"""Scores below which a point stands right above the numbers of the axis."""
+_A_ROW = 7
+"""Entries of a legend that fit side by side."""
 _SEEDS_OF_A_BAND = 5
 """An interval of fewer is from the worst to the best, and hides all other lines."""
 
@@ -70,7 +75,13 @@ def _tell_agents(figure: Figure, names: Iterable[str]) -> None:
     for name in sorted(set(names), key=agents.NAMES.index):
         style = Style.of(name)
         told.setdefault(style.label, Line2D([], [], label=style.label, linestyle="", **style.point()))
-    figure.legend(handles=[*told.values()], loc="outside lower center", ncols=len(told), fontsize=9)
+    rows = max(1, math.ceil(len(told) / _A_ROW))
+    figure.legend(
+        handles=[*told.values()],
+        loc="outside lower center",
+        ncols=math.ceil(len(told) / rows),
+        fontsize=9,
+    )
 
 
 def _layout() -> ConstrainedLayoutEngine:
@@ -97,7 +108,7 @@ _LOOKS = {
 """Colour and shape."""
 _SWEPT = {
     "expire-span": "other budgets",
-    "expire-span-paper": "at three prices",
+    "expire-span-paper": "prices",
     "transformer-xl": "other numbers of slots",
 }
 """What differs in a sweep: which is which is said at the points."""
@@ -158,14 +169,16 @@ def _draw_memories(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence
             axes.plot(live, scores, **look)
             if style.number is not None:
                 # Below its points, of which it is the number; the next of the sweep, which may lie beside it, lower.
+                # Above points at the axis, whose numbers stand below.
                 lowest = min(zip(scores, live, strict=True))
+                side = -1 if lowest[0] > _AT_THE_AXIS else 1
                 axes.annotate(
                     style.number,
                     lowest[::-1],
-                    xytext=(0, -8 - 9 * (agents.NAMES.index(agent) % 2)),
+                    xytext=(0, side * (8 + 9 * (agents.NAMES.index(agent) % 2))),
                     textcoords="offset points",
                     ha="center",
-                    va="top",
+                    va="top" if side < 0 else "bottom",
                     fontsize=8,
                     color=style.color,
                 )

@@ -176,8 +176,8 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
         draw_memories_of(folder / GLANCE, swept)
         parts += [
             f"![Success against live memories]({GLANCE.as_posix()})",
-            "Each point is a seed; rings have a lower budget, empty squares other numbers of slots. What has no slots "
-            "to count stands at the right.",
+            "Each point is a seed; rings have a lower budget, crosses learn spans as the paper has it, at that price, "
+            "empty squares have other numbers of slots. What has no slots to count stands at the right.",
         ]
     return "\n\n".join(parts)
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from experiments.config import TrainConfig
-from experiments.results.common import KEY_AGENT, KEY_CORE, key_corridor, quarter_minibatches
+from experiments.results.common import KEY_AGENT, MEMORY_CORE, key_corridor, quarter_minibatches
 from experiments.results.task import ResultsTask
 
 # By chance two episodes in a thousand succeed. With the others' entropy coefficient the policy stays uniform.
@@ -12,7 +12,7 @@ TASK = ResultsTask(
     title="KeyCorridor S3R3",
     config=TrainConfig(
         env=key_corridor(3),
-        core=KEY_CORE,
+        core=MEMORY_CORE,
         agent=AGENT,
         total_timesteps=8_000_000,
     ),
