@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.config import TrainConfig
-from experiments.errors import UserError, near_misses, one_line
-from experiments.settings import SECTIONS, described, is_of, kinds, tuples
+from experiments.errors import UserError, one_line
+from experiments.settings import SECTIONS, checked, kinds
 
 FORMAT_VERSION = 1
 """Of the file. Raise it when a file written before can no longer be read."""
@@ -61,21 +60,8 @@ def read(path: Path, flag: str = "--preset") -> TrainConfig:
     settings = record["config"]
     known = {name: kind for name, kind in kinds(TrainConfig).items() if name not in _OF_A_RUN | SECTIONS.keys()}
     top = {name: value for name, value in settings.items() if name not in SECTIONS}
-    arguments = _checked(f"{flag} {path}", "config", top, known)
+    arguments = checked(f"{flag} {path}: config", top, known)
     for name, section in SECTIONS.items():
         if name in settings:
-            arguments[name] = section(**_checked(f"{flag} {path}", name, settings[name], kinds(section)))
+            arguments[name] = section(**checked(f"{flag} {path}: {name}", settings[name], kinds(section)))
     return TrainConfig(**arguments)
-
-
-def _checked(file: str, where: str, values: Any, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as keyword arguments, lists as tuples. Raises a `UserError` for what isn't known or is of no such
-    type."""
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: {where} must be an object of settings")
-    for name, value in values.items():
-        if name not in known:
-            raise UserError(f"{file}: {where} has no setting {name!r}: {near_misses(name, known)}")
-        if not is_of(value, known[name]):
-            raise UserError(f"{file}: {where} {name} {value!r}: must be {described(known[name])}")
-    return tuples(values)

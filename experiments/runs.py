@@ -23,7 +23,7 @@ from agents.saving.place import load_tree
 from experiments.config import EnvConfig, TrainConfig
 from experiments.environments import spaces_of
 from experiments.errors import UserError, one_line, user_errors
-from experiments.settings import SECTIONS, described, is_of, kinds, tuples
+from experiments.settings import SECTIONS, checked, kinds
 from expire_span.version import __version__
 
 FORMAT_VERSION = 3
@@ -246,7 +246,7 @@ def read_config(run_dir: Path) -> TrainConfig:
         )
     try:
         return config_from_dict(record["config"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(
             f"{path} doesn't fit expire-span {__version__} ({one_line(error)}): take the version that wrote it "
             f"({_written_by(record)}), or train anew"
@@ -265,19 +265,11 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
 
     Raises:
         KeyError: if a section is missing.
-        TypeError: for an unknown setting, or a value that it can't have.
+        UserError: for an unknown setting, or a value that it can't have.
     """
-    sections = {name: kind(**_checked(values[name], kind)) for name, kind in SECTIONS.items()}
+    sections = {name: kind(**checked(name, values[name], kinds(kind))) for name, kind in SECTIONS.items()}
     top = {name: value for name, value in values.items() if name not in SECTIONS}
-    return TrainConfig(**_checked(top, TrainConfig), **sections)
-
-
-def _checked(values: dict[str, Any], section: type[Any]) -> dict[str, Any]:
-    known = kinds(section)
-    for name, value in values.items():
-        if name in known and not is_of(value, known[name]):
-            raise TypeError(f"{name} {value!r} must be {described(known[name])}")
-    return tuples(values)
+    return TrainConfig(**checked("config", top, kinds(TrainConfig)), **sections)
 
 
 def check_is_ours(run_dir: Path) -> None:

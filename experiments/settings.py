@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from experiments.config import AgentConfig, CoreConfig, EnvConfig, TrainConfig
+from experiments.errors import UserError, near_misses
 
 SECTIONS: Mapping[str, type[Any]] = {"env": EnvConfig, "core": CoreConfig, "agent": AgentConfig}
 """Sections of a `TrainConfig`; no two have a setting of the same name."""
@@ -36,8 +37,24 @@ def is_of(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with tuples in place of lists, as settings have them: JSON knows lists alone."""
+def checked(where: str, values: Any, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them as keyword arguments: with tuples for lists.
+
+    Args:
+        where: what they are of, for the error message.
+        values: them.
+        known: those that there are, and the type of each.
+
+    Raises:
+        UserError: for what isn't an object, a setting that isn't known, or a value of another type.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"{where} must be an object of settings")
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{where} has no setting {name!r}: {near_misses(name, known)}")
+        if not is_of(value, known[name]):
+            raise UserError(f"{where} {name} {value!r}: must be {described(known[name])}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 

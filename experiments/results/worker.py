@@ -24,7 +24,7 @@ from experiments.errors import UserError, one_line, print_warning, say
 from experiments.locks import Claims, alone
 from experiments.results.matrix import Cell, cells
 from experiments.results.run import run_cell
-from experiments.settings import tuples
+from experiments.settings import checked, kinds
 from experiments.workers import stop_at_end_of_input
 
 LOCK, CLAIMS = ".lock", ".working"
@@ -126,7 +126,8 @@ def line_of(job: Job) -> str:
 def _told(line: bytes) -> Job:
     """The inverse of `line_of`."""
     content = json.loads(line)
-    return Job(ResultsConfig(**tuples(content["config"])), content["command"], content["stop_at"])
+    config = ResultsConfig(**checked("the job", content["config"], kinds(ResultsConfig)))
+    return Job(config, content["command"], content["stop_at"])
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments import preset_file
 from experiments.config import TrainConfig, TuneConfig
-from experiments.errors import UserError, one_line
+from experiments.errors import UserError, one_line, user_errors
 from experiments.locks import Claims, alone
 from experiments.runs import config_from_dict, write_json
 from experiments.session import changed_settings
@@ -72,7 +72,8 @@ def _check_same(config: TuneConfig, path: Path) -> None:
         if version != FORMAT_VERSION:
             raise UserError(f"{path} is of format {version}, this version reads {FORMAT_VERSION}: take a new --study")
         before = {name: record["config"][name] for name in _FIXED}
-        train = config_from_dict(record["config"]["train"])
+        with user_errors(UserError, prefix=f"{path} can't be read: "):
+            train = config_from_dict(record["config"]["train"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path} can't be read ({one_line(error)}): take a new --study") from None
     now = dataclasses.asdict(config)

@@ -164,7 +164,7 @@ def test_folders_that_are_no_run(run_copy: Path, tmp_path: Path, cli: Cli, comma
     check(cli(command, run_copy), "no_such_setting")
     core = record["config"]["core"] | {"memory": "rnn"}
     config.write_text(json.dumps(record | {"config": record["config"] | {"core": core}}))
-    check(cli(command, run_copy), "memory 'rnn' must be one of expire-span, transformer-xl", "or train anew")
+    check(cli(command, run_copy), "core memory 'rnn': must be one of expire-span, transformer-xl", "or train anew")
     config.write_text("{")
     check(cli(command, run_copy), "isn't JSON")
     config.write_text(json.dumps(record))

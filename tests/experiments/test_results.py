@@ -178,16 +178,16 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"evaluation": {"episode": 5}}, "evaluation has no 'episode': did you mean episodes?"),
+        ({"evaluation": {"episode": 5}}, "evaluation has no setting 'episode': did you mean episodes?"),
         ({"evaluation": {"episodes": "five"}}, "evaluation episodes 'five': must be a whole number"),
-        ({"evaluation": 5}, 'evaluation must be an object, such as {"episodes": 100}'),
+        ({"evaluation": 5}, "evaluation must be an object of settings"),
         ({"objective": "success"}, "objective 'success': must be one of success_rate, mean_return"),
         ({"config": {"core": {"slotz": 5}}}, "short.json: core has no setting 'slotz'"),
         ({"own": {"lstn": {}}}, "own has no agent 'lstn': did you mean lstm or lstm-plain?"),
-        ({"own": {"lstm": {"batch": 5}}}, "own lstm has no 'batch': did you mean batch_size"),
+        ({"own": {"lstm": {"batch": 5}}}, "own lstm has no setting 'batch': did you mean batch_size"),
         ({"own": {"lstm": {"batch_size": "few"}}}, "own lstm batch_size 'few': must be a whole number"),
         ({"own": ["lstm"]}, 'own must be an object of agents, such as {"lstm": {"batch_size": 256}}'),
-        ({"own": {"lstm": {"memory": "gru"}}}, "own lstm has no 'memory'"),
+        ({"own": {"lstm": {"memory": "gru"}}}, "own lstm has no setting 'memory'"),
         ({"own": {"recurrent-ppo": {"depth": 7}}}, "own has no agent 'recurrent-ppo'"),
     ],
 )

@@ -9,7 +9,6 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from experiments.environments import spaces_of
 from experiments.errors import UserError, near_misses, user_errors
 from experiments.results import agents
 from experiments.results.task import Evaluation, ResultsTask
-from experiments.settings import described, is_of, kinds, tuples
+from experiments.settings import checked, kinds
 
 
 def names() -> list[str]:
@@ -54,13 +53,9 @@ def _read(path: Path) -> ResultsTask:
         raise UserError(f"--tasks {path}: {path.stem} is a task of ours: give the file another name")
     config = preset_file.read(path, "--tasks")
     record = json.loads(path.read_bytes())
-    arguments: dict[str, Any] = {name: record[name] for name in ("objective", "goal") if name in record}
-    _check(path, "", arguments, kinds(ResultsTask))
-    evaluation = record.get("evaluation", {})
-    if not isinstance(evaluation, dict):
-        raise UserError(f'--tasks {path}: evaluation must be an object, such as {{"episodes": 100}}')
-    _check(path, "evaluation ", evaluation, kinds(Evaluation))
-    judged = Evaluation(**tuples(evaluation))
+    top = {name: record[name] for name in ("objective", "goal") if name in record}
+    arguments = checked(f"--tasks {path}:", top, kinds(ResultsTask))
+    judged = Evaluation(**checked(f"--tasks {path}: evaluation", record.get("evaluation", {}), kinds(Evaluation)))
     if judged.episodes < 1:
         raise UserError(f"--tasks {path}: evaluation episodes {judged.episodes}: must be at least 1")
     if judged.turns < 0:
@@ -77,20 +72,11 @@ def _read(path: Path) -> ResultsTask:
 
 def _read_own(path: Path, own: Any) -> dict[str, dict[str, Any]]:
     """The settings that agents have of their own, lists as tuples."""
-    if not isinstance(own, dict) or not all(isinstance(values, dict) for values in own.values()):
+    if not isinstance(own, dict):
         raise UserError(f'--tasks {path}: own must be an object of agents, such as {{"lstm": {{"batch_size": 256}}}}')
     known = {name: kind for section in (CoreConfig, AgentConfig) for name, kind in kinds(section).items()}
     del known["memory"]  # which is what an agent is
-    for agent, values in own.items():
+    for agent in own:
         if agent not in agents.OWN:
             raise UserError(f"--tasks {path}: own has no agent {agent!r}: {near_misses(agent, agents.OWN)}")
-        _check(path, f"own {agent} ", values, known)
-    return {agent: tuples(values) for agent, values in own.items()}
-
-
-def _check(path: Path, where: str, values: dict[str, Any], known: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if name not in known:
-            raise UserError(f"--tasks {path}: {where}has no {name!r}: {near_misses(name, known)}")
-        if not is_of(value, known[name]):
-            raise UserError(f"--tasks {path}: {where}{name} {value!r}: must be {described(known[name])}")
+    return {agent: checked(f"--tasks {path}: own {agent}", values, known) for agent, values in own.items()}
