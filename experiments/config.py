@@ -6,6 +6,7 @@ A field is named as the constructor argument that it becomes, and its default is
 import dataclasses
 import inspect
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -349,7 +350,8 @@ def _is_net_arch(value: Value) -> bool:
 
 def _check_float(flag: str, value: float) -> None:
     """No setting means anything infinite or below 0, and some nothing at 0."""
-    if not math.isfinite(value):
+    # Of a file, a whole number can be larger than any float.
+    if not abs(value) <= sys.float_info.max:
         raise UserError(f"--{flag} {value}: must be a finite number")
     if flag in _ABOVE_0 and not value > 0:
         raise UserError(f"--{flag} {value}: must be above 0")
@@ -544,7 +546,8 @@ class ResultsConfig:
     agents: Annotated[tuple[str, ...] | None, arg(metavar="NAME ...")] = None
     """expire-span, transformer-xl (with the same slots), transformer-xl-8 to transformer-xl-2048 (with so many: a
     power of two, 24 or 48), expire-span-1 to expire-span-16 (with a budget of so many live memories: a power of two),
-    lstm, lstm-plain (its output not normalised), none, recurrent-ppo (sb3-contrib's; needs the extra `bench`); None
+    expire-span-paper-1e-4, -1e-5 and -1e-6 (spans learned by the reward's gradient, at this constant price), lstm,
+    lstm-plain (its output not normalised), none, recurrent-ppo (sb3-contrib's; needs the extra `bench`); None
     for expire-span, transformer-xl, lstm and none, in a report for all that have results."""
     seeds: Annotated[tuple[int, ...], arg(metavar="N ...")] = (0, 1, 2, 3, 4)
     """Seeds of each task and agent; a report takes all that have results."""

@@ -56,9 +56,9 @@ def read(path: Path, flag: str = "--preset") -> TrainConfig:
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict) or "format_version" not in record:
         raise UserError(f"{flag} {path} isn't a preset: it needs a format_version and a config, as best.json has")
     if record["format_version"] != FORMAT_VERSION:
-        raise UserError(f"{flag} {path} is of format {record['format_version']}, this version reads {FORMAT_VERSION}")
+        raise UserError(f"{flag} {path} is of format {record['format_version']!r}, this version reads {FORMAT_VERSION}")
     settings = record["config"]
-    known = {name: kind for name, kind in kinds(TrainConfig).items() if name not in _OF_A_RUN | SECTIONS.keys()}
+    known = {name: kind for name, kind in kinds(TrainConfig).items() if name not in _OF_A_RUN}
     top = {name: value for name, value in settings.items() if name not in SECTIONS}
     arguments = checked(f"{flag} {path}: config", top, known)
     for name, section in SECTIONS.items():

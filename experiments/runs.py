@@ -234,7 +234,7 @@ def read_config(run_dir: Path) -> TrainConfig:
         raise UserError(f"{run_dir} isn't a run folder: it has no {CONFIG}, as `expire-span train` writes it")
     try:
         record = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} isn't JSON ({one_line(error)}): the run can't be read") from None
     version = record.get("format_version") if isinstance(record, dict) else None
     if version is None:

@@ -47,7 +47,8 @@ _PRICES = {
     f"expire-span-paper-{price}": {**_AS_PUBLISHED, "expire_loss_coef": float(price)}
     for price in ("1e-4", "1e-5", "1e-6")
 }
-"""Expiring memory that learns spans as the paper has it: by the reward's gradient on the ramp, at a constant price."""
+"""Expiring memory that learns spans by the reward's gradient on the ramp and a constant price, as in the paper; but
+the price is our own, of the mean span."""
 _VARIANTS: Mapping[str, Mapping[str, Any]] = {**_BUDGETS, **_PRICES}
 PRICE = ("memory_budget", "memory_budget_end", "expire_loss_coef", "forget_at_success", "read_loss_coef")
 """The settings of learning that make memories expire."""
@@ -85,16 +86,16 @@ def config_of(agent: str, task: ResultsTask) -> TrainConfig:
 def unused(agent: str) -> set[str]:
     """The settings, `core.ramp_length`, that an agent has no use for: whatever they are, its runs are the same."""
     memory = _memory(agent)
-    if memory == "expire-span":
-        return set()
-    # Without slots the core is a Transformer-XL's, too: nothing is there that could expire.
+    # Without slots the core is a Transformer-XL's, too: nothing is there that could expire, or be of some age.
     used = set(inspect.signature(CORES["transformer-xl" if memory == "none" else memory]).parameters)
     if memory == "none":
-        used.remove("slots")
+        used -= {"slots", "seq_len"}
+    of_agent = set() if memory == "expire-span" else set(PRICE)
     if agent == recurrent_ppo.NAME:
-        used = recurrent_ppo.USED
+        used = recurrent_ppo.OF_CORE
+        of_agent |= recurrent_ppo.NOT_OF_AGENT
     of_core = kinds(CoreConfig).keys() - used - {"memory"}
-    return {f"core.{name}" for name in of_core} | {f"agent.{name}" for name in PRICE}
+    return {f"core.{name}" for name in of_core} | {f"agent.{name}" for name in of_agent}
 
 
 def _memory(agent: str) -> Memory:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from experiments import preset_file, runs
 from experiments.config import ResultsConfig, TrainConfig
-from experiments.errors import UserError
+from experiments.errors import UserError, user_errors
 from experiments.results import agents, tasks
 from experiments.results.record import RunRecord, read_record
 from experiments.results.task import ResultsTask
@@ -91,7 +91,8 @@ def cells(config: ResultsConfig) -> list[Cell]:
         for agent in chosen
     ]
     for one in result:
-        one.config.check()
+        with user_errors(UserError, prefix=f"--tasks {one.task}: "):
+            one.config.check()
     return result
 
 

@@ -12,7 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
+from matplotlib.transforms import Bbox
 
 from experiments.results import agents
 from experiments.results.record import RunRecord
@@ -22,6 +25,8 @@ from experiments.runs import written_whole
 
 _RESAMPLES = 1000
 """Of a curve's interval, at each point."""
+_LINE = 8.0
+"""Height of a point's number, in points."""
 _AT_THE_AXIS = 0.1
 """Scores below which a point stands right above the numbers of the axis."""
 _A_ROW = 7
@@ -89,7 +94,21 @@ def _layout() -> ConstrainedLayoutEngine:
     return ConstrainedLayoutEngine(wspace=0.07)
 
 
+def _set_apart(axes: Axes) -> None:
+    """Moves numbers that lie on others away from their points, a line at a time, once all has its place."""
+    placed: list[Bbox] = []
+    for number in sorted(axes.texts, key=lambda text: -text.get_window_extent().y0):
+        assert isinstance(number, Annotation)
+        while any(number.get_window_extent().padded(2).overlaps(other) for other in placed):
+            x, y = number.xyann
+            number.xyann = x, y + math.copysign(_LINE, y)
+        placed.append(number.get_window_extent())
+
+
 def _save(figure: Figure, path: Path) -> None:
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        _set_apart(axes)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         # Without the version of the library, the same results give the same file.
@@ -168,19 +187,20 @@ def _draw_memories(axes: Axes, task: ResultsTask, results: Mapping[str, Sequence
         if None not in live:
             axes.plot(live, scores, **look)
             if style.number is not None:
-                # Below its points, of which it is the number; the next of the sweep, which may lie beside it, lower.
-                # Above points at the axis, whose numbers stand below.
+                # Below the worst of its points, of which it is the number; above one at the axis.
                 lowest = min(zip(scores, live, strict=True))
                 side = -1 if lowest[0] > _AT_THE_AXIS else 1
                 axes.annotate(
                     style.number,
                     lowest[::-1],
-                    xytext=(0, side * (8 + 9 * (agents.NAMES.index(agent) % 2))),
+                    xytext=(0, side * _LINE),
                     textcoords="offset points",
                     ha="center",
                     va="top" if side < 0 else "bottom",
                     fontsize=8,
                     color=style.color,
+                    zorder=5,
+                    path_effects=[withStroke(linewidth=2, foreground="white")],
                 )
         else:
             # It has none to count, and so no place from left to right.

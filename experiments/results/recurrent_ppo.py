@@ -28,8 +28,13 @@ from experiments.model import embeds_codes, learning_arguments, policy_name
 
 NAME = "recurrent-ppo"
 """As `--agents` has it."""
-USED = {"dim"}
-"""Of the task's core: the width of the encoder."""
+OF_CORE = {"dim"}
+"""What it takes of the task's core: the width of the encoder."""
+NOT_OF_AGENT = {
+    *("segment_length", "min_advantage_std", "precision", "compile", "cuda_graphs"),
+    *("net_arch", "activation_fn", "policy_args"),
+}
+"""What it doesn't have of the settings of learning, or isn't given."""
 MODEL = runs.PEER
 """In a run folder, as Stable-Baselines3 saves it."""
 

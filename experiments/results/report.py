@@ -176,8 +176,9 @@ def _at_a_glance(of_task: Mapping[str, Results], folder: Path) -> str:
         draw_memories_of(folder / GLANCE, swept)
         parts += [
             f"![Success against live memories]({GLANCE.as_posix()})",
-            "Each point is a seed; rings have a lower budget, crosses learn spans as the paper has it, at that price, "
-            "empty squares have other numbers of slots. What has no slots to count stands at the right.",
+            "Each point is a seed; rings have a lower budget, crosses learn spans by the reward's gradient, as the "
+            "paper does, at that constant price, empty squares have other numbers of slots. What has no slots to count "
+            "stands at the right.",
         ]
     return "\n\n".join(parts)
 

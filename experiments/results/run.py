@@ -124,6 +124,9 @@ def _session(settings: TrainConfig, run_dir: Path, command: str) -> Session:
             checkpoints.discard_after(steps[0])
     with user_errors(OSError, prefix=f"{run_dir} can't be written: "):
         if steps:
+            # What the agent has no use for may have been set otherwise then (`_check_settings`).
+            then = runs.read_config(run_dir)
+            settings = dataclasses.replace(settings, core=then.core, agent=then.agent)
             session = resumed_session(dataclasses.replace(settings, resume=str(run_dir)))
             done = session.model.num_timesteps
             runs.note_continuation(run_dir, session.config, session.device, command, done)

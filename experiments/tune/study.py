@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments import preset_file
 from experiments.config import TrainConfig, TuneConfig
-from experiments.errors import UserError, one_line, user_errors
+from experiments.errors import UserError, one_line
 from experiments.locks import Claims, alone
 from experiments.runs import config_from_dict, write_json
 from experiments.session import changed_settings
@@ -70,11 +70,10 @@ def _check_same(config: TuneConfig, path: Path) -> None:
         record = json.loads(path.read_text())
         version = record["format_version"]
         if version != FORMAT_VERSION:
-            raise UserError(f"{path} is of format {version}, this version reads {FORMAT_VERSION}: take a new --study")
+            raise UserError(f"it is of format {version!r}, this version reads {FORMAT_VERSION}")
         before = {name: record["config"][name] for name in _FIXED}
-        with user_errors(UserError, prefix=f"{path} can't be read: "):
-            train = config_from_dict(record["config"]["train"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        train = config_from_dict(record["config"]["train"])
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, UserError) as error:
         raise UserError(f"{path} can't be read ({one_line(error)}): take a new --study") from None
     now = dataclasses.asdict(config)
     changed = changed_settings(train, config.train)

@@ -178,6 +178,7 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"gaol": 0.5}, "has no 'gaol': did you mean goal"),
         ({"evaluation": {"episode": 5}}, "evaluation has no setting 'episode': did you mean episodes?"),
         ({"evaluation": {"episodes": "five"}}, "evaluation episodes 'five': must be a whole number"),
         ({"evaluation": 5}, "evaluation must be an object of settings"),
@@ -187,6 +188,9 @@ def test_what_cannot_be(cli: Cli, folder: Path, flags: tuple[str, ...], said: tu
         ({"own": {"lstm": {"batch": 5}}}, "own lstm has no setting 'batch': did you mean batch_size"),
         ({"own": {"lstm": {"batch_size": "few"}}}, "own lstm batch_size 'few': must be a whole number"),
         ({"own": ["lstm"]}, 'own must be an object of agents, such as {"lstm": {"batch_size": 256}}'),
+        ({"own": {"lstm": {"batch_size": -5}}}, "--tasks short: --batch-size -5: must be at least 1"),
+        ({"config": {"agent": {"learning_rate": 10**400}}}, "--learning-rate 1000"),
+        ({"config": {"cores": {}}}, "config has no setting 'cores': did you mean core"),
         ({"own": {"lstm": {"memory": "gru"}}}, "own lstm has no setting 'memory'"),
         ({"own": {"recurrent-ppo": {"depth": 7}}}, "own has no agent 'recurrent-ppo'"),
     ],
@@ -417,11 +421,12 @@ def test_a_new_setting_makes_no_result_stale_before_it_is_used() -> None:
         ("expire-span-4", {"expire_loss_coef": 0.5}, True),
         ("transformer-xl", {"ramp_length": 2.0, "max_span": 9.0, "expire_loss_coef": 0.5}, False),
         ("transformer-xl-8", {"heads": 1}, True),
-        ("none", {"read_margin": 2.0, "slots": 9}, False),
+        ("none", {"read_margin": 2.0, "slots": 9, "seq_len": 9}, False),
         ("none", {"depth": 1}, True),
         ("lstm", {"seq_len": 8, "forget_at_success": 0.5, "heads": 1}, False),
         ("lstm", {"depth": 1}, True),
-        ("recurrent-ppo", {"depth": 1, "slots": 9}, False),
+        ("expire-span", {"output_norm": False}, False),
+        ("recurrent-ppo", {"depth": 1, "slots": 9, "precision": "tf32", "segment_length": 1}, False),
         ("recurrent-ppo", {"dim": 32}, True),
         ("recurrent-ppo", {"gamma": 0.5}, True),
     ],
@@ -466,7 +471,7 @@ def test_a_killed_worker(cli: Cli, folder: Path) -> None:
 
 def test_minutes(cli: Cli, folder: Path) -> None:
     """Catches: a lease that ends with work unsaved, an exit status that looks like a failure, a run that begins again
-    and not where it stopped."""
+    and not where it stopped, or isn't gone on with for a setting that the agent has no use for."""
     longer(folder, 1000)
     flags = ("--minutes", 4 / 60, "--reserve", 0.5)
     began = time.monotonic()
@@ -476,6 +481,9 @@ def test_minutes(cli: Cli, folder: Path) -> None:
     assert "2 runs are left; to go on: " in outcome.err
     summary = folder / "runs" / "short" / "lstm" / "seed0" / runs.SUMMARY
     first = json.loads(summary.read_text())["timesteps"]
+    task = json.loads((folder / "short.json").read_text())
+    task["config"]["core"]["ramp_length"] = 2
+    (folder / "short.json").write_text(json.dumps(task))
     assert cli(*words(folder, *flags, names=("lstm",))).status == 0
     assert json.loads(summary.read_text())["timesteps"] > first > 0
     points = read_points(summary.parent)

@@ -21,6 +21,9 @@ from experiments.results import agents
 from experiments.results.task import Evaluation, ResultsTask
 from experiments.settings import checked, kinds
 
+_ENTRIES = {"format_version", "title", "config", "evaluation", "objective", "goal", "own"}
+"""Of a file."""
+
 
 def names() -> list[str]:
     """The names of all tasks, in alphabetical order, numbers by their size."""
@@ -53,6 +56,8 @@ def _read(path: Path) -> ResultsTask:
         raise UserError(f"--tasks {path}: {path.stem} is a task of ours: give the file another name")
     config = preset_file.read(path, "--tasks")
     record = json.loads(path.read_bytes())
+    for name in record.keys() - _ENTRIES:
+        raise UserError(f"--tasks {path}: has no {name!r}: {near_misses(name, _ENTRIES)}")
     top = {name: record[name] for name in ("objective", "goal") if name in record}
     arguments = checked(f"--tasks {path}:", top, kinds(ResultsTask))
     judged = Evaluation(**checked(f"--tasks {path}: evaluation", record.get("evaluation", {}), kinds(Evaluation)))
