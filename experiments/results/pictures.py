@@ -94,7 +94,7 @@ def _layout() -> ConstrainedLayoutEngine:
     return ConstrainedLayoutEngine(wspace=0.07)
 
 
-def _set_apart(axes: Axes) -> None:
+def set_apart(axes: Axes) -> None:
     """Moves numbers that lie on others away from their points, a line at a time, once all has its place."""
     placed: list[Bbox] = []
     for number in sorted(axes.texts, key=lambda text: -text.get_window_extent().y0):
@@ -108,7 +108,7 @@ def _set_apart(axes: Axes) -> None:
 def _save(figure: Figure, path: Path) -> None:
     figure.draw_without_rendering()
     for axes in figure.axes:
-        _set_apart(axes)
+        set_apart(axes)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         # Without the version of the library, the same results give the same file.

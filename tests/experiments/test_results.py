@@ -1,6 +1,7 @@
 """`expire-span results`: the matrix, its results, the report."""
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from agents.checkpoint.lock import LOCK
 from experiments import runs
@@ -335,6 +337,20 @@ def test_agents_are_told_apart_in_pictures() -> None:
     assert len({(style.color, style.marker, style.number) for style in styles}) == len(styles)
     single = [style for style in styles if style.number is None]
     assert len({style.color for style in single}) == len({style.label for style in single}) == len(single)
+
+
+def test_numbers_of_points_are_set_apart() -> None:
+    """Catches: numbers of a sweep that are printed one over the other where its points lie side by side."""
+    axes = Figure().subplots()
+    numbers = [
+        axes.annotate(text, (x, y), xytext=(0, way), textcoords="offset points")
+        for text, x, y, way in (("128", 0.5, 0.5, -8), ("256", 0.51, 0.5, -8), ("512", 0.5, 0.49, -8), ("8", 0.9, 0, 8))
+    ]
+    alone = numbers[-1].xyann
+    pictures.set_apart(axes)
+    boxes = [number.get_window_extent() for number in numbers]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert numbers[-1].xyann == alone
 
 
 def test_pages_in_which_parts_would_be_lost(tmp_path: Path) -> None:
