@@ -30,7 +30,7 @@ _MEMORIES: Mapping[str, Memory] = {
 }
 COMPARED = tuple(name for name in _MEMORIES if name != PLAIN)
 """Those that the table of all tasks has a column for: each memory once, and the agent that isn't ours."""
-_SLOTS = {f"transformer-xl-{slots}": slots for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
+_SLOTS = {f"transformer-xl-{slots}": {"slots": slots} for slots in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048)}
 """A Transformer-XL with slots of its own; without a number it has the task's."""
 _BUDGETS = {f"expire-span-{budget}": {"memory_budget_end": float(budget)} for budget in (1, 2, 4, 8, 16)}
 """Expiring memory with a budget of its own; without a number it has the task's."""
@@ -68,19 +68,16 @@ def check_name(agent: str) -> None:
 
 def config_of(agent: str, task: ResultsTask) -> TrainConfig:
     """What an agent, one of `NAMES`, is trained with on a task."""
-    if agent in _VARIANTS:
-        return with_settings(task.config, _VARIANTS[agent])
     memory = _memory(agent)
     if memory == "expire-span":
-        return task.config
+        return with_settings(task.config, _VARIANTS.get(agent, {}))
     # Where nothing expires, the count of all is the age, which carries over to longer ways as it is; with matches
     # alone a Transformer-XL turned right half the time where it had always done (`experiments/LOG.md`).
     core = dataclasses.replace(task.config.core, memory=memory, count_matches=False)
     if memory == "lstm":
         core = dataclasses.replace(core, output_norm=agent != PLAIN)
     own = task.own.get("transformer-xl" if agent in _SLOTS else agent, {})
-    of_sweep = {"slots": _SLOTS[agent]} if agent in _SLOTS else {}
-    return with_settings(dataclasses.replace(task.config, core=core), {**own, **of_sweep})
+    return with_settings(dataclasses.replace(task.config, core=core), {**own, **_SLOTS.get(agent, {})})
 
 
 def unused(agent: str) -> set[str]:
@@ -99,6 +96,4 @@ def unused(agent: str) -> set[str]:
 
 
 def _memory(agent: str) -> Memory:
-    if agent in _VARIANTS:
-        return "expire-span"
-    return _MEMORIES.get(agent, "transformer-xl")
+    return "expire-span" if agent in _VARIANTS else _MEMORIES.get(agent, "transformer-xl")
